@@ -1,0 +1,53 @@
+/** Why something was refused or failed: the names of ErrorReason in error_reason.proto. */
+export type Reason =
+  | "INVALID_FIELD"
+  | "MALFORMED_MESSAGE"
+  | "INVALID_PAGE_TOKEN"
+  | "REQUEST_ID_REUSED"
+  | "RECORD_NOT_FOUND"
+  | "BATCH_NOT_FOUND"
+  | "UNAUTHENTICATED"
+  | "DATABASE_UNAVAILABLE"
+  | "CHAIN_UNAVAILABLE"
+  | "STORAGE_FULL"
+  | "MESSAGE_TOO_LARGE"
+  | "SHUTTING_DOWN"
+  | "OVERLOADED"
+  | "INTERNAL";
+
+/** A field that breaks a rule: its path in the request, and what the rule is. */
+export interface FieldViolation {
+  readonly field: string;
+  readonly description: string;
+}
+
+/** An error that callers may see. The message says what was wrong and what to do about it. */
+export class AnchordError extends Error {
+  override readonly name = "AnchordError";
+
+  constructor(
+    readonly reason: Reason,
+    message: string,
+    readonly detail: {
+      /** Fields that break rules, with reason INVALID_FIELD. */
+      readonly violations?: readonly FieldViolation[];
+      /** Further facts for programs. */
+      readonly metadata?: Readonly<Record<string, string>>;
+      /** The failure behind this one; logged, never sent. */
+      readonly cause?: unknown;
+    } = {},
+  ) {
+    super(message, { cause: detail.cause });
+  }
+}
+
+/** A refusal of fields, with one sentence for all of them. Requires at least one violation. */
+export function invalidFields(violations: readonly FieldViolation[]): AnchordError {
+  const message = violations.map(({ field, description }) => `${field}: ${description}`).join("; ");
+  return new AnchordError("INVALID_FIELD", message, { violations });
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
