@@ -125,10 +125,14 @@ export function decodeEntry(bytes: Uint8Array): Entry {
   if (!sameBytes(toBinary(EntrySchema, entry), bytes)) throw new Error("encoding is not canonical");
   if (entry.salt.length !== 16) throw new Error("salt is not 16 bytes");
   if (!entry.acceptTime || !entry.occurTime) throw new Error("a time is missing");
-  if ((entry.requestId !== "") !== (entry.requestHash.length === 32)) {
+  if (entry.requestHash.length !== (entry.requestId === "" ? 0 : 32)) {
     throw new Error("request_id and request_hash do not go together");
   }
   if (entry.body.case === undefined) throw new Error("body is missing");
+  const values: unknown[] = Object.values(entry.body.value);
+  if (values.some((value) => typeof value === "number" && !Number.isFinite(value))) {
+    throw new Error("a number is not finite");
+  }
   if (detach(entry.body).details !== "") throw new Error("the body has details of its own");
   if (entry.details !== "" && !isCanonicalObject(entry.details)) {
     throw new Error("details are not a canonical JSON object");
@@ -215,7 +219,6 @@ function detailsText(struct: JsonObject, field: string): string {
   const text = problem === undefined ? (canonicalize(struct) as string) : "";
   const description =
     problem ??
-    (text.isWellFormed() ? undefined : "must not have unpaired surrogates") ??
     (Buffer.byteLength(text) > MAX_DETAILS_BYTES
       ? `must be at most ${MAX_DETAILS_BYTES} bytes as JSON`
       : undefined);
@@ -226,10 +229,13 @@ function detailsText(struct: JsonObject, field: string): string {
 /** What is wrong with a JSON value, its nesting counted no further than one over the limit. */
 function problemOf(value: JsonValue | undefined, limit: number): string | undefined {
   if (typeof value === "number" && !Number.isFinite(value)) return "numbers must be finite";
+  if (typeof value === "string" && !value.isWellFormed()) {
+    return "must not have unpaired surrogates";
+  }
   if (typeof value !== "object" || value === null) return undefined;
   if (limit === 0) return `must nest at most ${MAX_DETAILS_DEPTH} levels deep`;
-  for (const inner of Object.values(value)) {
-    const problem = problemOf(inner, limit - 1);
+  for (const [key, inner] of Object.entries(value)) {
+    const problem = problemOf(key, limit) ?? problemOf(inner, limit - 1);
     if (problem !== undefined) return problem;
   }
   return undefined;
@@ -242,6 +248,7 @@ function isCanonicalObject(text: string): boolean {
       typeof value === "object" &&
       value !== null &&
       !Array.isArray(value) &&
+      problemOf(value, MAX_DETAILS_DEPTH) === undefined &&
       canonicalize(value) === text
     );
   } catch {

@@ -1,0 +1,87 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+import { ReceiptVerdict } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
+import type { AuditService } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
+import { AnchordError } from "../../core/errors.js";
+import { checkReceipt } from "../../core/receipt.js";
+import type { ReceiptCheck } from "../../core/receipt.js";
+import type { AuditLog, ChainConnection } from "../../flow/audit-log.js";
+import { verifyLog } from "../../flow/verify-log.js";
+import { progress } from "../../store/batches.js";
+import { stateOf } from "../convert.js";
+import { requireRecord } from "./query.js";
+import { receiptMessage } from "./receipt.js";
+
+type Handlers = Pick<
+  ServiceImpl<typeof AuditService>,
+  "getReceipt" | "verifyReceipt" | "verifyLog"
+>;
+
+/** The calls that prove. */
+export function proofHandlers(log: AuditLog): Handlers {
+  return {
+    async getReceipt({ recordId }) {
+      const record = await requireRecord(log.database, recordId);
+      const receipt = await receiptMessage(log, record);
+      return { receipt, state: stateOf(record.seq, await progress(log.database)) };
+    },
+
+    async verifyReceipt({ receipt }) {
+      const { chain, identity } = requireChain(log);
+      if (receipt === undefined) throw new Error("validation lets no request without receipt pass");
+      return verdictMessage(await checkReceipt(receipt, chain, identity));
+    },
+
+    async *verifyLog({ firstBatch, lastBatch }) {
+      const { chain, identity } = requireChain(log);
+      const range = { first: Number(firstBatch), last: Number(lastBatch) };
+      for await (const found of verifyLog(log.database, chain, identity, range)) {
+        yield {
+          recordsChecked: BigInt(found.recordsChecked),
+          recordsTotal: BigInt(found.recordsTotal),
+          batchesChecked: BigInt(found.batchesChecked),
+          batchesTotal: BigInt(found.batchesTotal),
+          problems: found.problems.map(({ batch, seq, recordId, column, message }) => ({
+            batchNumber: BigInt(batch),
+            sequence: seq === undefined ? undefined : BigInt(seq),
+            recordId,
+            column,
+            message,
+          })),
+          problemsTotal: BigInt(found.problemsTotal),
+          done: found.done,
+        };
+      }
+    },
+  };
+}
+
+function requireChain({ connection }: AuditLog): ChainConnection {
+  const connected = connection();
+  if (connected !== undefined) return connected;
+  throw new AnchordError("CHAIN_UNAVAILABLE", "the chain was not reached yet: see GET /health");
+}
+
+function verdictMessage(check: ReceiptCheck) {
+  switch (check.verdict) {
+    case "valid":
+      return {
+        verdict: ReceiptVerdict.VALID,
+        message: `record ${check.id} is on the chain since ${timeText(check.batch.time)}`,
+      };
+    case "not-anchored":
+      return {
+        verdict: ReceiptVerdict.NOT_ANCHORED,
+        message: `record ${check.id} was not anchored when the receipt was made: fetch it again`,
+      };
+    case "invalid":
+      return {
+        verdict: ReceiptVerdict.INVALID,
+        failedStep: check.step,
+        message: check.message,
+      };
+  }
+}
+
+function timeText(seconds: bigint): string {
+  return new Date(Number(seconds) * 1000).toISOString();
+}

@@ -1,0 +1,111 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type {
+  AuditService,
+  RecordEventRequest,
+  RecordEventResponseSchema,
+  RecordEventsRequest,
+} from "../../../gen/ts/anchord/v1/audit_service_pb.js";
+import { RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
+import { hex } from "../../core/bytes.js";
+import { AnchordError, invalidFields } from "../../core/errors.js";
+import { encodeRecord } from "../../core/record.js";
+import type { EncodedRecord } from "../../core/record.js";
+import type { AuditLog } from "../../flow/audit-log.js";
+import { progress } from "../../store/batches.js";
+import { logLength } from "../../store/records.js";
+import { callerKey } from "../auth.js";
+import { draftOf, stateOf } from "../convert.js";
+import { waitSignal } from "../deadline.js";
+import { pipelined } from "../pipeline.js";
+import { receiptMessage } from "./receipt.js";
+
+/** Messages of one stream that may be on their way to the disk at once. */
+const STREAM_DEPTH = 8;
+
+type Handlers = Pick<ServiceImpl<typeof AuditService>, "recordEvent" | "recordEvents" | "sealNow">;
+
+/** The calls that write. */
+export function recordHandlers(log: AuditLog): Handlers {
+  return {
+    async recordEvent(request, context) {
+      const record = encodeRecord(draftOf(request, context.values.get(callerKey)), log);
+      const [appended] = await log.acceptor.accept({ records: [record] });
+      if (appended === undefined) throw new Error("a record was accepted without a place");
+      if (!appended.replayed && request.waitFor <= RecordState.ACCEPTED) {
+        return accepted(record);
+      }
+      await awaitState(log, appended.seq, request.waitFor, context);
+      const state = stateOf(appended.seq, await progress(log.database));
+      const receipt = await receiptMessage(log, appended);
+      return { recordId: hex(appended.id), state, receipt, replayed: appended.replayed };
+    },
+
+    async *recordEvents(messages, context) {
+      const caller = context.values.get(callerKey);
+      const line = { broken: false };
+      const acknowledgements = pipelined(messages, STREAM_DEPTH, (message) =>
+        log.acceptor.accept({ records: encodeAll(log, message, caller), line }),
+      );
+      for await (const appended of acknowledgements) {
+        yield { recordIds: appended.map(({ id }) => hex(id)) };
+      }
+    },
+
+    async sealNow(_request, context) {
+      const length = await logLength(log.database);
+      log.sealNow();
+      if (length > 0) await awaitState(log, length - 1, RecordState.ANCHORED, context);
+      const { anchored, lastBatch } = await progress(log.database);
+      return { pending: BigInt(Math.max(0, length - anchored)), lastBatch: BigInt(lastBatch) };
+    },
+  };
+}
+
+function accepted({ id, entry }: EncodedRecord): MessageInitShape<typeof RecordEventResponseSchema> {
+  return { recordId: hex(id), state: RecordState.ACCEPTED, receipt: { entry } };
+}
+
+/** Waits until a record has come so far, but answers before the caller gives up. */
+async function awaitState(
+  log: AuditLog,
+  seq: number,
+  state: RecordState,
+  context: HandlerContext,
+): Promise<void> {
+  if (state <= RecordState.ACCEPTED) return;
+  await log.watch.until((now) => stateOf(seq, now) >= state, waitSignal(context));
+}
+
+/** Encodes the events of a message; an error names the event that it is about. */
+function encodeAll(
+  log: AuditLog,
+  { events }: RecordEventsRequest,
+  caller: string,
+): EncodedRecord[] {
+  return events.map((event, i) => {
+    try {
+      requireNoWait(event);
+      return encodeRecord(draftOf(event, caller), log);
+    } catch (error) {
+      throw inEvent(error, i);
+    }
+  });
+}
+
+function requireNoWait({ waitFor }: RecordEventRequest): void {
+  if (waitFor <= RecordState.ACCEPTED) return;
+  throw invalidFields([
+    { field: "wait_for", description: "a stream acknowledges at ACCEPTED: leave it unset" },
+  ]);
+}
+
+function inEvent(error: unknown, index: number): unknown {
+  if (!(error instanceof AnchordError) || error.detail.violations === undefined) return error;
+  return invalidFields(
+    error.detail.violations.map(({ field, description }) => ({
+      field: `events[${index}].${field}`,
+      description,
+    })),
+  );
+}

@@ -1,0 +1,147 @@
+import { fromBinary, toJson } from "@bufbuild/protobuf";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { RecordEventRequestSchema } from "../../gen/ts/anchord/v1/audit_service_pb.js";
+import type { RecordEventRequest, RecordFilter } from "../../gen/ts/anchord/v1/audit_service_pb.js";
+import type { BatchSchema } from "../../gen/ts/anchord/v1/batch_pb.js";
+import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
+import type { LogIdentitySchema, SealedBatchSchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
+import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
+import type { AnchorSchema, RecordSchema } from "../../gen/ts/anchord/v1/record_pb.js";
+import { hex, hex0x } from "../core/bytes.js";
+import type { LogId } from "../core/head.js";
+import { bodyOf, canonicalHash, micros } from "../core/record.js";
+import type { Body, RecordDraft } from "../core/record.js";
+import type { Progress, StoredAnchor, StoredBatch } from "../store/batches.js";
+import type { PlacedRecord, RecordQuery } from "../store/records.js";
+
+/** What a caller asks to record, as the flow takes it. Requires a valid request. */
+export function draftOf(request: RecordEventRequest, caller: string): RecordDraft {
+  return {
+    caller,
+    subject: request.subject,
+    actor: request.actor,
+    occurTime: request.occurTime,
+    body: request.body as Body,
+    request:
+      request.requestId === ""
+        ? undefined
+        : { id: request.requestId, hash: requestHash(request) },
+  };
+}
+
+/** SHA-256 of the RFC 8785 JSON of a request without request_id and wait_for. */
+function requestHash(request: RecordEventRequest): Uint8Array {
+  const bare = { ...request, requestId: "", waitFor: RecordState.UNSPECIFIED };
+  return canonicalHash(toJson(RecordEventRequestSchema, bare));
+}
+
+/** The state of the record at a position. */
+export function stateOf(seq: number, { anchored, final }: Progress): RecordState {
+  if (seq < final) return RecordState.FINAL;
+  return seq < anchored ? RecordState.ANCHORED : RecordState.ACCEPTED;
+}
+
+/** The state of a batch: that of its last record. */
+export function batchState({ firstSeq, seal }: StoredBatch, progress: Progress): RecordState {
+  return stateOf(firstSeq + Number(seal.size) - 1, progress);
+}
+
+/** A record as callers see it. */
+export function recordOf(
+  record: PlacedRecord,
+  batch: StoredBatch | undefined,
+  state: RecordState,
+): MessageInitShape<typeof RecordSchema> {
+  const entry = fromBinary(EntrySchema, record.entry);
+  return {
+    id: hex(record.id),
+    state,
+    subject: entry.subject,
+    actor: entry.actor,
+    occurTime: entry.occurTime,
+    acceptTime: entry.acceptTime,
+    requestId: entry.requestId,
+    caller: entry.caller,
+    sequence: BigInt(record.seq),
+    trailIndex: record.trailIndex === undefined ? undefined : BigInt(record.trailIndex),
+    batchNumber: batch?.seal.number,
+    anchor: batch?.anchor && anchorOf(batch.anchor),
+    body: bodyOf(entry),
+  };
+}
+
+/** A batch as callers see it. */
+export function batchOf(batch: StoredBatch, state: RecordState): MessageInitShape<typeof BatchSchema> {
+  return {
+    sealed: sealedOf(batch),
+    head: batch.head,
+    firstSequence: BigInt(batch.firstSeq),
+    state,
+    anchor: batch.anchor && anchorOf(batch.anchor),
+    createTime: timestampFromMs(batch.createTime),
+    gasUsed: BigInt(batch.anchor?.gasUsed ?? 0),
+  };
+}
+
+/** What the head of a batch commits to. */
+export function sealedOf({ seal, previousHead }: StoredBatch): MessageInitShape<typeof SealedBatchSchema> {
+  return { ...seal, previousHead };
+}
+
+/** Where a batch stands on the chain. */
+export function anchorOf(anchor: StoredAnchor): MessageInitShape<typeof AnchorSchema> {
+  return {
+    transactionHash: hex0x(anchor.transactionHash),
+    blockNumber: BigInt(anchor.blockNumber),
+    blockHash: hex0x(anchor.blockHash),
+    blockTime: secondsOf(anchor.blockTime),
+  };
+}
+
+/** A log as callers see it. */
+export function identityOf({ chainId, contract, log }: LogId): MessageInitShape<typeof LogIdentitySchema> {
+  return { chainId, contract, log };
+}
+
+/** A time in whole seconds. */
+export function secondsOf(seconds: number): Timestamp {
+  return timestampFromMs(seconds * 1000);
+}
+
+/** The query that a filter stands for; a state is a range of the log. */
+export function queryOf(filter: RecordFilter | undefined, progress: Progress): RecordQuery {
+  if (filter === undefined) return {};
+  return {
+    subject: orUndefined(filter.subject),
+    type: orUndefined(filter.type),
+    actor: orUndefined(filter.actor),
+    startTime: filter.startTime && bounded(filter.startTime),
+    endTime: filter.endTime && bounded(filter.endTime),
+    ...stateRange(filter.state, progress),
+  };
+}
+
+function stateRange(state: RecordState, { anchored, final }: Progress) {
+  switch (state) {
+    case RecordState.FINAL:
+      return { toSeq: final };
+    case RecordState.ANCHORED:
+      return { fromSeq: final, toSeq: anchored };
+    case RecordState.ACCEPTED:
+      return { fromSeq: anchored };
+    default:
+      return {};
+  }
+}
+
+function orUndefined(text: string): string | undefined {
+  return text === "" ? undefined : text;
+}
+
+/** Microseconds, kept inside what both databases store exactly. */
+function bounded(time: Timestamp): number {
+  return Math.max(-Number.MAX_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, micros(time)));
+}
+

@@ -1,0 +1,120 @@
+import { createServer } from "node:http";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Code, createConnectRouter } from "@connectrpc/connect";
+import type { Interceptor, ServiceImpl } from "@connectrpc/connect";
+import { codeFromString } from "@connectrpc/connect/protocol-connect";
+import {
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
+import { toBinary, create } from "@bufbuild/protobuf";
+import { AuditService } from "../../gen/ts/anchord/v1/audit_service_pb.js";
+import { detailsOf, reasonOf } from "./errors.js";
+import { MAX_MESSAGE_BYTES } from "./grpc-server.js";
+
+/** The HTTP door. */
+export interface HttpDoor {
+  readonly port: number;
+  /** Lets running calls finish for so long, then ends them. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** Opens the HTTP door: Connect and gRPC-Web for AuditService, `routes` for everything else. */
+export async function openHttp(
+  address: { readonly host: string; readonly port: number },
+  audit: ServiceImpl<typeof AuditService>,
+  interceptors: readonly Interceptor[],
+  routes: RequestListener,
+): Promise<HttpDoor> {
+  const server = createServer(connectListener(audit, interceptors, routes));
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (error) =>
+      reject(
+        new Error(`the HTTP door cannot listen on ${address.host}:${address.port}: ${error.message}`),
+      ),
+    );
+    server.listen(address.port, address.host, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: (graceMs) =>
+      new Promise((resolve) => {
+        const timer = setTimeout(() => server.closeAllConnections(), graceMs);
+        server.close(() => {
+          clearTimeout(timer);
+          resolve();
+        });
+        server.closeIdleConnections();
+      }),
+  };
+}
+
+type Universal = ReturnType<typeof createConnectRouter>["handlers"][number];
+type UniversalResponse = Awaited<ReturnType<Universal>>;
+
+function connectListener(
+  audit: ServiceImpl<typeof AuditService>,
+  interceptors: readonly Interceptor[],
+  routes: RequestListener,
+): RequestListener {
+  const router = createConnectRouter({
+    connect: true,
+    grpcWeb: true,
+    grpc: false,
+    interceptors: [...interceptors],
+    readMaxBytes: MAX_MESSAGE_BYTES,
+    acceptCompression: [compressionGzip],
+  });
+  router.service(AuditService, audit);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  return (request, response) => {
+    const handler = handlers.get(request.url?.split("?", 1)[0] ?? "");
+    if (handler === undefined) routes(request, response);
+    else void serve(handler, request, response);
+  };
+}
+
+async function serve(handler: Universal, request: IncomingMessage, response: ServerResponse) {
+  try {
+    const universal = universalRequestFromNodeRequest(request, response, undefined, undefined);
+    await universalResponseToNodeResponse(await withReason(await handler(universal)), response);
+  } catch {
+    response.destroy(); // the caller went away while we answered
+  }
+}
+
+/**
+ * Adds the reason to errors that Connect answers before any interceptor runs, such as JSON that it
+ * cannot read. Other answers pass as they are.
+ */
+async function withReason(answer: UniversalResponse): Promise<UniversalResponse> {
+  const type = answer.header?.get("content-type") ?? "";
+  if (answer.status < 400 || !type.startsWith("application/json")) return answer;
+  const error = JSON.parse(await textOf(answer.body)) as {
+    code: string;
+    message?: string;
+    details?: unknown[];
+  };
+  if (error.details === undefined) {
+    const code = codeFromString(error.code) ?? Code.Internal;
+    error.details = detailsOf(reasonOf(code)).map(({ desc, value }) => ({
+      type: desc.typeName,
+      value: Buffer.from(toBinary(desc, create(desc, value))).toString("base64").replace(/=+$/, ""),
+    }));
+  }
+  const body = Buffer.from(JSON.stringify(error));
+  answer.header?.set("content-length", String(body.length));
+  return { ...answer, body: once(body) };
+}
+
+async function textOf(body: UniversalResponse["body"]): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body ?? []) chunks.push(chunk);
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}

@@ -1,0 +1,48 @@
+import type { Registry } from "prom-client";
+import type { Authenticate } from "../auth.js";
+import type { Health } from "../health.js";
+import type { Route } from "./router.js";
+
+const ENDPOINTS = {
+  "POST /log-threat": "Record a threat and wait until it is on the chain",
+  "GET /threat-count": "Count the threats on the chain",
+  "GET /threat/:id": "Show one threat",
+  "GET /health": "Show the state of every part",
+  "GET /metrics": "Show the numbers to graph, for Prometheus",
+  "POST /anchord.v1.AuditService/{method}": "The whole API as JSON (Connect); also gRPC on its own port",
+};
+
+/** What every deployment has: a description, health, and metrics. */
+export function serviceRoutes(
+  health: () => Promise<Health>,
+  metrics: Registry,
+  authenticate: Authenticate,
+): Route[] {
+  return [
+    {
+      method: "GET",
+      path: "/",
+      handle: () =>
+        Promise.resolve({
+          status: 200,
+          body: { service: "blockchain-bridge", name: "anchord", endpoints: ENDPOINTS },
+        }),
+    },
+    {
+      method: "GET",
+      path: "/health",
+      handle: async () => {
+        const state = await health();
+        return { status: state.status === "healthy" ? 200 : 503, body: state };
+      },
+    },
+    {
+      method: "GET",
+      path: "/metrics",
+      handle: async ({ headers }) => {
+        authenticate(headers.authorization);
+        return { status: 200, body: await metrics.metrics(), contentType: metrics.contentType };
+      },
+    },
+  ];
+}

@@ -1,0 +1,33 @@
+import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
+import type { Health } from "./health.js";
+
+/** The numbers to graph, read when they are asked for. */
+export function createMetrics(health: () => Promise<Health>): Registry {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const gauge = (name: string, help: string) => new Gauge({ name, help, registers: [registry] });
+  const healthy = new Gauge({
+    name: "anchord_healthy",
+    help: "1 where a part of the service works, else 0",
+    labelNames: ["part"],
+    registers: [registry],
+    collect: () => refresh(),
+  });
+  const pending = gauge("anchord_records_pending", "Records that are not on the chain yet");
+  const batches = gauge("anchord_batches_anchored", "Batches on the chain");
+  const failed = gauge("anchord_operations_failed", "Transactions that ended without effect");
+  const block = gauge("anchord_chain_block_number", "Number of the chain's latest block");
+
+  async function refresh(): Promise<void> {
+    const { status, blockchain, database, sealing } = await health();
+    healthy.set({ part: "service" }, status === "healthy" ? 1 : 0);
+    healthy.set({ part: "blockchain" }, blockchain.healthy ? 1 : 0);
+    healthy.set({ part: "database" }, database.healthy ? 1 : 0);
+    healthy.set({ part: "sealing" }, sealing.healthy ? 1 : 0);
+    pending.set(sealing.pending);
+    batches.set(sealing.lastBatch);
+    failed.set(sealing.failedOperations);
+    block.set(blockchain.blockNumber ?? 0);
+  }
+  return registry;
+}

@@ -1,0 +1,42 @@
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+/** Where a contract was deployed. */
+export interface Deployment {
+  /** 0x and 40 lower-case hex digits. */
+  readonly address: string;
+  readonly transactionHash: string;
+}
+
+const ROOT = new URL("../../../", import.meta.url).pathname;
+
+/** The deployment of AuditLog that Truffle's artifacts in a folder record for a chain. */
+export function readDeployment(buildDir: string, chainId: bigint): Deployment | undefined {
+  const file = join(buildDir, "AuditLog.json");
+  if (!existsSync(file)) return undefined;
+  const { networks } = JSON.parse(readFileSync(file, "utf8")) as {
+    networks: Record<string, { address: string; transactionHash: string } | undefined>;
+  };
+  const network = networks[chainId.toString()];
+  return (
+    network && { address: network.address.toLowerCase(), transactionHash: network.transactionHash }
+  );
+}
+
+/** Runs Truffle's migrations against a node whose first account is unlocked. */
+export async function runMigrations(rpcUrl: string, buildDir: string): Promise<void> {
+  const truffle = createRequire(import.meta.url).resolve("truffle/build/cli.bundled.js");
+  const child = spawn(process.execPath, [truffle, "migrate", "--network", "anchord"], {
+    cwd: ROOT,
+    env: { ...process.env, BLOCKCHAIN_RPC_URL: rpcUrl, TRUFFLE_BUILD_DIR: buildDir, PRIVATE_KEY: "" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (data: Buffer) => (output = (output + data.toString()).slice(-4000)));
+  }
+  const code = await new Promise<number | null>((resolve) => child.once("exit", resolve));
+  if (code !== 0) throw new Error(`the contracts could not be migrated: ${output.trim()}`);
+}

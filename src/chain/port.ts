@@ -1,0 +1,88 @@
+import type { BatchSeal, LogId } from "../core/head.js";
+import type { ReceiptChain } from "../core/receipt.js";
+
+/** A block's place in its chain. Hashes are 0x and 64 lower-case hex digits. */
+export interface Block {
+  readonly number: number;
+  readonly hash: string;
+  readonly parentHash: string;
+  /** Seconds since 1970. */
+  readonly time: number;
+}
+
+/** A seal that the chain has, as the contract announced it. */
+export interface SealedEvent {
+  readonly seal: BatchSeal;
+  readonly head: Uint8Array;
+  readonly transactionHash: string;
+  readonly blockNumber: number;
+  readonly blockHash: string;
+}
+
+/** A mined transaction. */
+export interface Mined {
+  readonly blockNumber: number;
+  readonly blockHash: string;
+  /** False where the contract reverted. */
+  readonly succeeded: boolean;
+  readonly gasUsed: number;
+}
+
+/** A contract call that may be signed. */
+export interface Call {
+  /** Address: 0x and 40 hex digits. */
+  readonly to: string;
+  /** ABI-encoded call data: 0x and hex digits. */
+  readonly data: string;
+  /** Gas limit. */
+  readonly gas: number;
+}
+
+/** Fees of EIP-1559, in wei a unit of gas. */
+export interface Fees {
+  readonly maxFeePerGas: bigint;
+  readonly maxPriorityFeePerGas: bigint;
+}
+
+/**
+ * What we need of a chain. Every call rejects with CHAIN_UNAVAILABLE when the node does not answer in
+ * time; an implementation MUST NOT retry, cache or reorder calls: its callers decide. What a node says
+ * of its head MAY lag or be wrong; callers compare hashes.
+ */
+export interface Chain extends ReceiptChain {
+  /** Hash of block 0, which tells chains with the same id apart. */
+  genesisHash(): Promise<string>;
+  latestBlock(): Promise<Block>;
+  /** Undefined where the node has no such block. */
+  block(number: number): Promise<Block | undefined>;
+  /** The seals of a log in a range of blocks, both ends included, in chain order. */
+  sealedEvents(id: LogId, fromBlock: number, toBlock: number): Promise<SealedEvent[]>;
+  /** The number and head of the last batch of a log. */
+  lastSealed(id: LogId): Promise<{ readonly number: bigint; readonly head: Uint8Array }>;
+  /** The work that a head must carry, in leading zero hex digits. */
+  minimumDifficulty(contract: string): Promise<number>;
+  /** Whether the account may seal. */
+  maySeal(contract: string, account: string): Promise<boolean>;
+  /** Undefined where no block has the transaction. */
+  mined(transactionHash: string): Promise<Mined | undefined>;
+  /** The next nonce of an account in the latest block. */
+  nonce(account: string): Promise<number>;
+  /** The balance of an account, in wei. */
+  balance(account: string): Promise<bigint>;
+  /** Fees that a transaction needs now, with room for a rise. */
+  fees(): Promise<Fees>;
+  /** The call data of a seal. */
+  sealCall(id: LogId, previousHead: Uint8Array, seal: BatchSeal): Call;
+  /** Runs a call without sending it. Resolves to the revert's name and arguments, or undefined. */
+  preflight(call: Call, from: string): Promise<string | undefined>;
+  /**
+   * Hands a signed transaction to the node. Resolves also when the node knows it already; rejects with
+   * a `BroadcastRefused` when the node will not have it.
+   */
+  broadcast(transaction: Uint8Array): Promise<void>;
+}
+
+/** The node refused a transaction. The message is the node's. */
+export class BroadcastRefused extends Error {
+  override readonly name = "BroadcastRefused";
+}

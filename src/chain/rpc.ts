@@ -1,0 +1,70 @@
+import { Web3 } from "web3";
+import { AnchordError, messageOf } from "../core/errors.js";
+
+/** The node answered with a JSON-RPC error. */
+export class RpcFault extends Error {
+  override readonly name = "RpcFault";
+
+  constructor(
+    message: string,
+    /** Revert data, where there is some: 0x and hex digits. */
+    readonly data: string | undefined,
+  ) {
+    super(message);
+  }
+}
+
+/** Calls a method of the node; rejects with CHAIN_UNAVAILABLE or an RpcFault. */
+export type Rpc = <T>(method: string, ...params: readonly unknown[]) => Promise<T>;
+
+/** JSON-RPC over web3's transport, with a time limit for each call. */
+export function connectRpc(url: string, timeoutMs = 10_000): Rpc {
+  const { requestManager } = new Web3(url);
+  return async <T>(method: string, ...params: readonly unknown[]): Promise<T> => {
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => reject(unavailable(`no answer in ${timeoutMs} ms`)), timeoutMs);
+    });
+    try {
+      const request = requestManager.send({ method, params } as never) as Promise<T>;
+      return await Promise.race([request, timeout]);
+    } catch (error) {
+      throw asFault(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+}
+
+function asFault(error: unknown): Error {
+  if (error instanceof AnchordError) return error;
+  const inner = nodeError(error);
+  if (inner !== undefined) return new RpcFault(inner.message, revertData(inner.data));
+  return unavailable(messageOf(error), error);
+}
+
+/** The JSON-RPC error object, if the node sent one: web3 hands it on as the cause. */
+function nodeError(error: unknown): { message: string; data?: unknown } | undefined {
+  const { code, message, data } = ((error as Error | undefined)?.cause ?? {}) as {
+    code?: unknown;
+    message?: unknown;
+    data?: unknown;
+  };
+  if (typeof code !== "number" || typeof message !== "string") return undefined;
+  return { message, data };
+}
+
+function revertData(data: unknown): string | undefined {
+  if (typeof data === "string" && data.startsWith("0x")) return data;
+  const nested = (data as { data?: unknown; result?: unknown } | undefined) ?? {};
+  for (const candidate of [nested.data, nested.result]) {
+    if (typeof candidate === "string" && candidate.startsWith("0x")) return candidate;
+  }
+  return undefined;
+}
+
+function unavailable(why: string, cause?: unknown): AnchordError {
+  return new AnchordError("CHAIN_UNAVAILABLE", `the chain does not answer (${why}): try again`, {
+    cause,
+  });
+}

@@ -1,0 +1,146 @@
+import { hex0x, unhex } from "../core/bytes.js";
+import type { LogId } from "../core/head.js";
+import type { Block, Chain, SealedEvent } from "./port.js";
+
+/** A block that was followed. */
+export interface KnownBlock {
+  readonly number: number;
+  readonly hash: Uint8Array;
+}
+
+/** How far a chain was followed. */
+export interface TailState {
+  /** Number of the last block followed. */
+  readonly blockNumber: number;
+  /** Number of the last block that is final; −1 before there is one. */
+  readonly finalNumber: number;
+  /** Recent blocks, newest first, the last one followed among them. */
+  readonly blocks: readonly KnownBlock[];
+}
+
+/** What a chain did since it was last looked at. */
+export type ChainStep =
+  | {
+      readonly type: "advanced";
+      readonly blocks: readonly KnownBlock[];
+      readonly seals: readonly SealedEvent[];
+      readonly blockNumber: number;
+      readonly finalNumber: number;
+    }
+  | {
+      /** Blocks above this number have left the chain. */
+      readonly type: "reorganised";
+      readonly toBlock: number;
+    };
+
+/** How a chain is followed. */
+export interface TailOptions {
+  /** Blocks on top of a block that make it final. */
+  readonly confirmations: number;
+  /** Blocks asked for at once. */
+  readonly range: number;
+}
+
+/** Blocks beyond finality that are remembered, to say how deep a forbidden reorganisation went. */
+const EXTRA_BLOCKS = 16;
+
+/** The chain took back what was final: nothing may be undone, a person has to look. */
+export class FinalityViolated extends Error {
+  override readonly name = "FinalityViolated";
+}
+
+/** The chain changed while it was read; reading again gives a consistent view. */
+class ChainMoved extends Error {
+  override readonly name = "ChainMoved";
+}
+
+/**
+ * Yields what the chain did since `state`, oldest first, and ends when it has caught up. Each step
+ * assumes that the ones before it were applied. A node whose head is behind ours, with the same
+ * hashes, lags: that is no reorganisation, and yields nothing.
+ *
+ * Invariant: every block yielded is a child of the one before it, or of the last in `state.blocks`.
+ */
+export async function* chainSteps(
+  chain: Chain,
+  id: LogId,
+  state: TailState,
+  options: TailOptions,
+): AsyncGenerator<ChainStep> {
+  const latest = await chain.latestBlock();
+  const fork = await forkPoint(chain, state, latest);
+  if (fork === "lagging") return;
+  let { blockNumber, blocks } = state;
+  if (fork < blockNumber) {
+    if (fork < state.finalNumber) {
+      throw new FinalityViolated(
+        `the chain took back block ${fork + 1}, which was final up to ${state.finalNumber}: ` +
+          "check the node, or raise CONFIRMATIONS",
+      );
+    }
+    yield { type: "reorganised", toBlock: fork };
+    blockNumber = fork;
+    blocks = blocks.filter(({ number }) => number <= fork);
+  }
+  const finalNumber = Math.max(state.finalNumber, latest.number - options.confirmations);
+  const remembered = latest.number - options.confirmations - EXTRA_BLOCKS;
+  while (blockNumber < latest.number) {
+    const to = Math.min(latest.number, blockNumber + options.range);
+    const step = await readRange(chain, id, blockNumber + 1, to, remembered, blocks[0]);
+    yield { ...step, finalNumber: Math.min(finalNumber, to) };
+    blockNumber = to;
+    blocks = step.blocks.length > 0 ? [...step.blocks].reverse() : blocks;
+  }
+  if (finalNumber > state.finalNumber && state.blockNumber === latest.number) {
+    yield { type: "advanced", blocks: [], seals: [], blockNumber, finalNumber };
+  }
+}
+
+/** The last followed block that the chain still has, or that the node merely lags. */
+async function forkPoint(
+  chain: Chain,
+  { blocks, blockNumber }: TailState,
+  latest: Block,
+): Promise<number | "lagging"> {
+  if (blocks.length === 0) return latest.number < blockNumber ? "lagging" : blockNumber;
+  for (const known of blocks) {
+    if (known.number > latest.number) continue;
+    const block = known.number === latest.number ? latest : await chain.block(known.number);
+    if (block !== undefined && block.hash === hex0x(known.hash)) {
+      return known.number === latest.number && known.number < blockNumber
+        ? "lagging"
+        : known.number;
+    }
+  }
+  return (blocks.at(-1)?.number ?? 0) - 1;
+}
+
+/** Reads a range of blocks; those above `remembered` one by one, with their links checked. */
+async function readRange(
+  chain: Chain,
+  id: LogId,
+  from: number,
+  to: number,
+  remembered: number,
+  parent: KnownBlock | undefined,
+) {
+  const seals = await chain.sealedEvents(id, from, to);
+  const blocks: KnownBlock[] = [];
+  let previous = parent;
+  for (let number = Math.max(from, Math.min(to, remembered)); number <= to; number++) {
+    const block = await chain.block(number);
+    if (block === undefined) throw new ChainMoved(`block ${number} has gone while it was read`);
+    if (previous?.number === number - 1 && block.parentHash !== hex0x(previous.hash)) {
+      throw new ChainMoved(`block ${number} has another parent than was read`);
+    }
+    previous = { number, hash: unhex(block.hash) };
+    blocks.push(previous);
+  }
+  const hashes = new Map(blocks.map(({ number, hash }) => [number, hex0x(hash)]));
+  for (const { blockNumber, blockHash } of seals) {
+    if ((hashes.get(blockNumber) ?? blockHash) !== blockHash) {
+      throw new ChainMoved(`block ${blockNumber} was replaced while it was read`);
+    }
+  }
+  return { type: "advanced" as const, blocks, seals, blockNumber: to };
+}

@@ -1,0 +1,31 @@
+import { loadConfig } from "../config.js";
+import type { RunningService } from "../main.js";
+
+/** `anchord start`: runs the service until it is told to stop. */
+export async function start(): Promise<void> {
+  const config = loadConfig();
+  const { startService } = await import("../main.js");
+  const service = await startService(config);
+  stopOnSignals(service);
+  process.stdout.write(welcome(service));
+}
+
+function stopOnSignals(service: RunningService): void {
+  let stopping = false;
+  const stop = () => {
+    if (stopping) process.exit(130); // asked twice: do not wait
+    stopping = true;
+    void service.stop().then(() => process.exit(0));
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+}
+
+function welcome({ grpcPort, httpPort, rpcUrl }: RunningService): string {
+  const http = `localhost:${httpPort}`;
+  return `anchord is ready: gRPC on ${grpcPort}, HTTP on ${httpPort}, chain at ${rpcUrl}. Try:
+  curl -d '{"subject":"user/42","threat":{"score":92.5,"durationMinutes":18.7},"waitFor":"RECORD_STATE_ANCHORED"}' -H 'content-type: application/json' ${http}/anchord.v1.AuditService/RecordEvent > receipt.json
+  npx anchord verify receipt.json --rpc ${rpcUrl}
+  curl ${http}/health
+`;
+}

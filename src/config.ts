@@ -1,0 +1,142 @@
+import { z } from "zod";
+
+/** A setting that cannot be used; the message names it and says what it must be. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+const port = (value: number) => z.coerce.number().int().min(0).max(65_535).default(value);
+const hexKey = z
+  .string()
+  .regex(/^(0x)?[0-9a-fA-F]{64}$/, "must be 32 bytes in hex")
+  .optional();
+
+/** Every setting: an environment variable, what it means, its default. */
+export const settings = z.object({
+  GRPC_PORT: port(50_051).describe("Port of the gRPC door. 0 takes any free port."),
+  PORT: port(3001).describe(
+    "Port of the HTTP door: Connect, gRPC-Web, the REST fronts, health, metrics. 0 takes any free port.",
+  ),
+  HOST: z
+    .string()
+    .min(1)
+    .default("127.0.0.1")
+    .describe("Address that both doors listen on. Any other than loopback needs API_TOKENS."),
+  API_TOKENS: z
+    .string()
+    .default("")
+    .transform((text) => text.split(",").flatMap((token) => token.trim() || []))
+    .describe(
+      "Bearer tokens that may call, separated by commas, each in clear or as its SHA-256 in hex. " +
+        "When set, both doors ask for one.",
+    ),
+  DATA_DIR: z
+    .string()
+    .min(1)
+    .default("./data")
+    .describe("Folder of everything that is kept: the embedded database, chain and keys."),
+  DATABASE_URL: z
+    .string()
+    .regex(/^(mysql|mariadb):\/\//, "must start with mysql:// or mariadb://")
+    .optional()
+    .describe("A MySQL or MariaDB database, such as mysql://user:password@host:3306/anchord. Default: SQLite in DATA_DIR."),
+  BLOCKCHAIN_RPC_URL: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe("HTTP address of an Ethereum node. Default: an embedded Ganache in DATA_DIR."),
+  BLOCKCHAIN_CONTRACT_ADDRESS: z
+    .string()
+    .regex(/^0x[0-9a-fA-F]{40}$/, "must be 0x and 40 hex digits")
+    .transform((address) => address.toLowerCase())
+    .optional()
+    .describe("Address of the AuditLog contract. Needed with BLOCKCHAIN_RPC_URL; `npm run migrate` prints it."),
+  PRIVATE_KEY: hexKey.describe(
+    "Key of the account that seals, 32 bytes in hex. Needed with BLOCKCHAIN_RPC_URL; the account needs SEALER_ROLE and ether.",
+  ),
+  LOG_NAME: z
+    .string()
+    .min(1)
+    .max(64)
+    .default("default")
+    .describe("Name of the log within the contract. One database belongs to one log."),
+  CONFIRMATIONS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(10_000)
+    .optional()
+    .describe("Blocks on top of a block that make it final. Default: 0 on the embedded chain, else 12."),
+  POLL_INTERVAL_MS: z.coerce
+    .number()
+    .int()
+    .min(10)
+    .max(600_000)
+    .default(500)
+    .describe("How often the chain is asked for new blocks, in milliseconds."),
+  MAX_BATCH_RECORDS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(65_536)
+    .default(8192)
+    .describe("Most records of one batch. One batch is sealed at a time, so this bounds the records per block."),
+  THREAT_SCALE: z
+    .enum(["100", "1"])
+    .default("100")
+    .describe("The scale of threat scores that do not name theirs: 100 for 0 to 100, 1 for 0 to 1."),
+  EMBEDDED_CHAIN_PORT: port(8545).describe("Port of the embedded Ganache on loopback. A free one if it is taken."),
+  SHUTDOWN_GRACE_MS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(600_000)
+    .default(10_000)
+    .describe("How long running calls may finish when the service is told to stop, in milliseconds."),
+  LOG_LEVEL: z
+    .enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
+    .default("info")
+    .describe("Least severe log lines that are written, as JSON, to standard error."),
+  ANCHORD_FAULT: z
+    .string()
+    .optional()
+    .describe("For tests: the point at which the process kills itself, as `name` or `name:n`."),
+});
+
+/** The settings, checked. */
+export type Config = Readonly<z.output<typeof settings>>;
+
+/** Reads and checks the environment. Throws ConfigError. */
+export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
+  const given = Object.fromEntries(
+    Object.keys(settings.shape).flatMap((key) => {
+      const value = environment[key];
+      return value === undefined || value === "" ? [] : [[key, value]];
+    }),
+  );
+  const parsed = settings.safeParse(given);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new ConfigError(`${issue?.path.join(".")}: ${issue?.message}`);
+  }
+  checkTogether(parsed.data);
+  return Object.freeze(parsed.data);
+}
+
+/** Whether only this host can reach an address. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+function checkTogether(config: Config): void {
+  if (!isLoopback(config.HOST) && config.API_TOKENS.length === 0) {
+    throw new ConfigError(
+      `HOST: ${config.HOST} can be reached by others, so API_TOKENS must have at least one token`,
+    );
+  }
+  if (config.BLOCKCHAIN_RPC_URL === undefined) return;
+  for (const name of ["BLOCKCHAIN_CONTRACT_ADDRESS", "PRIVATE_KEY"] as const) {
+    if (config[name] === undefined) {
+      throw new ConfigError(`${name}: must be set together with BLOCKCHAIN_RPC_URL`);
+    }
+  }
+}

@@ -1,0 +1,130 @@
+import type { Logger } from "pino";
+import type { Signer } from "../chain/signer.js";
+import type { Chain } from "../chain/port.js";
+import { followChain } from "./follow.js";
+import type { Database } from "../store/database.js";
+import type { ChainConnection } from "./audit-log.js";
+import { connectLog } from "./connect.js";
+import { Leader } from "./lead.js";
+import { Loop } from "./loop.js";
+import type { Turn } from "./loop.js";
+import type { ProgressWatch } from "./progress.js";
+import { Sealer } from "./sealer.js";
+
+/** How to reach the chain: found anew whenever the connection is. */
+export interface ChainAccess {
+  readonly chain: Chain;
+  readonly contract: string;
+  readonly signer: Signer;
+  /** Whether the node still runs; a node of somebody else's always does, as far as we can help. */
+  readonly isAlive: () => Promise<boolean>;
+}
+
+/** What the link between database and chain works with. */
+export interface ChainLinkParts {
+  readonly database: Database;
+  readonly watch: ProgressWatch;
+  /** The log within the contract: 32 bytes. */
+  readonly log: Uint8Array;
+  readonly open: () => Promise<ChainAccess>;
+  readonly confirmations: number;
+  readonly pollMs: number;
+  readonly maxRecords: number;
+  readonly logger: Logger;
+}
+
+const BLOCK_RANGE = 1_000;
+const WATCH_MS = 2_000;
+const SEAL_IDLE_MS = 1_000;
+
+/** Keeps the chain connected, and while this daemon leads, sealing and following. */
+export class ChainLink {
+  readonly #leader: Leader;
+  readonly #connecting: Loop;
+  readonly #sealing: Loop;
+  readonly #following: Loop;
+  #connected: { readonly access: ChainAccess; readonly connection: ChainConnection; readonly sealer: Sealer } | undefined;
+
+  constructor(private readonly parts: ChainLinkParts) {
+    const { database, logger: log, pollMs } = parts;
+    this.#leader = new Leader(database, () => this.#elected(), log);
+    this.#connecting = new Loop("connect", () => this.#watchConnection(), { idleMs: WATCH_MS, log });
+    this.#sealing = new Loop("seal", () => this.#seal(), { idleMs: SEAL_IDLE_MS, log });
+    this.#following = new Loop("follow", () => this.#follow(), { idleMs: pollMs, log });
+  }
+
+  /** The chain, once it was reached. */
+  get connection(): ChainConnection | undefined {
+    return this.#connected?.connection;
+  }
+
+  /** What the health check shows. */
+  async state() {
+    const leads = this.#leader.leads;
+    const isLed = leads || (await this.#leader.isLed());
+    return { leads, isLed, failure: this.#failure };
+  }
+
+  get #failure(): string | undefined {
+    const loops = [this.#connecting, this.#following, this.#sealing];
+    return loops.map(({ failure }) => failure).find((failure) => failure !== undefined);
+  }
+
+  /** Connects; a failure that only a person can mend is thrown, any other is tried again later. */
+  async connect(): Promise<void> {
+    if (this.#connected !== undefined) return;
+    const { database, log, open, maxRecords, logger } = this.parts;
+    const access = await open();
+    const { chain, contract, signer } = access;
+    const identity = await connectLog(database, chain, contract, log);
+    const onBroadcast = () => this.#following.wake();
+    const sealer = new Sealer({ database, chain, signer, identity, maxRecords, onBroadcast, log: logger });
+    this.#connected = { access, connection: { chain, identity, sealer: signer.address }, sealer };
+    this.wake();
+  }
+
+  start(): void {
+    for (const part of [this.#leader, this.#connecting, this.#sealing, this.#following]) part.start();
+  }
+
+  /** Says that there is something to seal. */
+  wake(): void {
+    this.#sealing.wake();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#connecting.stop(), this.#sealing.stop(), this.#following.stop()]);
+    await this.#leader.stop();
+  }
+
+  #elected(): void {
+    this.#connected?.sealer.reset();
+    this.#sealing.wake();
+    this.#following.wake();
+  }
+
+  async #watchConnection(): Promise<Turn> {
+    if (this.#connected !== undefined && !(await this.#connected.access.isAlive())) {
+      this.#connected = undefined;
+    }
+    await this.connect();
+    return "idle";
+  }
+
+  async #seal(): Promise<Turn> {
+    if (this.#connected === undefined || !this.#leader.leads) return "idle";
+    return this.#connected.sealer.turn();
+  }
+
+  async #follow(): Promise<Turn> {
+    if (this.#connected === undefined || !this.#leader.leads) return "idle";
+    const { database, confirmations, watch } = this.parts;
+    const { chain, identity } = this.#connected.connection;
+    const options = { confirmations, range: BLOCK_RANGE };
+    if (await followChain(database, chain, identity, options)) {
+      watch.changed();
+      this.#sealing.wake();
+    }
+    return "idle";
+  }
+}

@@ -1,0 +1,210 @@
+import type { Logger } from "pino";
+import { hex0x, sameBytes } from "../core/bytes.js";
+import type { SignedCall } from "../core/operation.js";
+import type { Chain, Fees } from "../chain/port.js";
+import { BroadcastRefused } from "../chain/port.js";
+import type { Signer } from "../chain/signer.js";
+import { insertBatch, lastBatch } from "../store/batches.js";
+import type { StoredBatch } from "../store/batches.js";
+import type { StoredIdentity } from "../store/chain-position.js";
+import type { Database } from "../store/database.js";
+import {
+  failOperation,
+  insertOperation,
+  nextStoredNonce,
+  sentOperation,
+} from "../store/operations.js";
+import type { Operation } from "../store/operations.js";
+import { faultPoint } from "./faults.js";
+import { Diverged } from "./follow.js";
+import type { Turn } from "./loop.js";
+import { nextBatch } from "./seal.js";
+
+/** What sealing works with. */
+export interface SealerParts {
+  readonly database: Database;
+  readonly chain: Chain;
+  readonly signer: Signer;
+  readonly identity: StoredIdentity;
+  /** Most records of one batch. */
+  readonly maxRecords: number;
+  /** Called after a transaction was handed to the node. */
+  readonly onBroadcast: () => void;
+  readonly log: Logger;
+}
+
+/** Fees are asked for again after this time. */
+const FEES_MS = 5_000;
+
+/** A transaction that no block has is broadcast again after this time. */
+const REBROADCAST_MS = 3_000;
+
+/**
+ * Seals one batch after the other: the next begins when the last is on the chain, so its size adapts
+ * to what has gathered meanwhile. Signed transactions are stored before they are broadcast.
+ */
+export class Sealer {
+  #nonce: number | undefined;
+  #fees: { readonly value: Fees; readonly until: number } | undefined;
+  #difficulty: number | undefined;
+  #broadcast: { readonly hash: string; readonly at: number } | undefined;
+
+  constructor(private readonly parts: SealerParts) {}
+
+  /** Forgets what it knows of the chain: called when this daemon starts to lead. */
+  reset(): void {
+    this.#nonce = undefined;
+    this.#fees = undefined;
+    this.#difficulty = undefined;
+    this.#broadcast = undefined;
+  }
+
+  /** Brings the last batch to the chain, or makes the next one. */
+  async turn(): Promise<Turn> {
+    const last = await lastBatch(this.parts.database);
+    try {
+      if (last !== undefined && last.anchor === undefined) return await this.#submit(last);
+      return await this.#sealNext(last);
+    } catch (error) {
+      this.reset();
+      throw error;
+    }
+  }
+
+  async #sealNext(last: StoredBatch | undefined): Promise<Turn> {
+    const { database, identity, maxRecords } = this.parts;
+    const difficulty = await this.#checkChain(last);
+    const next = await nextBatch(database, identity, last, { maxRecords, difficulty });
+    if (next === undefined) return "idle";
+    const signed = await this.#sign(next.batch);
+    await faultPoint("seal.before-commit");
+    await database.transact(async (trx) => {
+      await insertBatch(trx, next.batch, next.leaves);
+      await insertOperation(trx, Number(next.batch.seal.number), signed, Date.now());
+    });
+    await faultPoint("seal.after-commit");
+    await this.#send(signed);
+    return "idle";
+  }
+
+  /** Before the first seal: the chain must stand where the database says. Returns the difficulty. */
+  async #checkChain(last: StoredBatch | undefined): Promise<number> {
+    if (this.#difficulty !== undefined) return this.#difficulty;
+    const { chain, identity, signer } = this.parts;
+    const onChain = await chain.lastSealed(identity);
+    if (onChain.number > (last?.seal.number ?? 0n)) {
+      throw new Diverged(
+        `the chain has ${onChain.number} batches, this database ${last?.seal.number ?? 0}: it is ` +
+          "older than the chain. Sealing has stopped; restore the newer database",
+      );
+    }
+    if (!(await chain.maySeal(identity.contract, signer.address))) {
+      throw new Error(
+        `account ${signer.address} has no SEALER_ROLE on ${identity.contract}: grant it, or set ` +
+          "PRIVATE_KEY to an account that has it",
+      );
+    }
+    this.#difficulty = await chain.minimumDifficulty(identity.contract);
+    return this.#difficulty;
+  }
+
+  /** Sees to it that a batch which is not on the chain yet gets there. */
+  async #submit(batch: StoredBatch): Promise<Turn> {
+    const { database, chain } = this.parts;
+    const operation = await sentOperation(database, Number(batch.seal.number));
+    if (operation === undefined) return this.#signAgain(batch);
+    const hash = hex0x(operation.transactionHash);
+    if (this.#broadcast?.hash === hash && Date.now() - this.#broadcast.at < REBROADCAST_MS) {
+      return "idle"; // on its way: following will see it
+    }
+    const mined = await chain.mined(hash);
+    if (mined === undefined) return this.#sendAgain(operation);
+    if (!mined.succeeded) return this.#fail(operation, await this.#revertReason(batch));
+    this.parts.onBroadcast();
+    return "idle";
+  }
+
+  async #sendAgain(operation: Operation): Promise<Turn> {
+    const used = await this.parts.chain.nonce(hex0x(operation.sender));
+    if (used > operation.nonce) {
+      return this.#fail(operation, `nonce ${operation.nonce} was used by another transaction`);
+    }
+    await this.#send(operation);
+    return "idle";
+  }
+
+  /** Signs a batch's call anew, after the transaction before has ended without effect. */
+  async #signAgain(batch: StoredBatch): Promise<Turn> {
+    const { database, chain, identity, signer } = this.parts;
+    const onChain = await chain.lastSealed(identity);
+    if (onChain.number >= batch.seal.number) {
+      const sealed = await chain.batch(identity, batch.seal.number);
+      if (sealed === undefined || !sameBytes(sealed.head, batch.head)) {
+        throw new Diverged(
+          `batch ${batch.seal.number} on chain is not the one in this database: another service ` +
+            "seals the same log. Sealing has stopped; run VerifyLog",
+        );
+      }
+      this.parts.onBroadcast();
+      return "idle"; // another transaction has sealed it: following will see it
+    }
+    const call = chain.sealCall(identity, batch.previousHead, batch.seal);
+    const refusal = await chain.preflight(call, signer.address);
+    if (refusal !== undefined) throw new Error(`the contract refuses the seal: ${refusal}`);
+    const signed = await this.#sign(batch);
+    const number = Number(batch.seal.number);
+    await database.transact((trx) => insertOperation(trx, number, signed, Date.now()));
+    await this.#send(signed);
+    return "idle";
+  }
+
+  async #fail(operation: Operation, reason: string): Promise<Turn> {
+    const { database, log } = this.parts;
+    log.error({ batch: operation.batchNumber, reason }, "a seal ended without effect");
+    await database.transact((trx) => failOperation(trx, operation.id, reason));
+    this.reset();
+    return "again";
+  }
+
+  async #revertReason(batch: StoredBatch): Promise<string> {
+    const { chain, identity, signer } = this.parts;
+    const call = chain.sealCall(identity, batch.previousHead, batch.seal);
+    return (await chain.preflight(call, signer.address)) ?? "reverted";
+  }
+
+  async #sign(batch: StoredBatch): Promise<SignedCall> {
+    const { chain, identity, signer } = this.parts;
+    const call = chain.sealCall(identity, batch.previousHead, batch.seal);
+    const nonce = await this.#nextNonce();
+    const signed = await signer.sign(call, identity.chainId, nonce, await this.#currentFees());
+    this.#nonce = nonce + 1;
+    return signed;
+  }
+
+  async #nextNonce(): Promise<number> {
+    if (this.#nonce !== undefined) return this.#nonce;
+    const { chain, database, signer } = this.parts;
+    const sender = Buffer.from(signer.address.slice(2), "hex");
+    return Math.max(await chain.nonce(signer.address), await nextStoredNonce(database, sender));
+  }
+
+  async #currentFees(): Promise<Fees> {
+    if (this.#fees === undefined || Date.now() > this.#fees.until) {
+      this.#fees = { value: await this.parts.chain.fees(), until: Date.now() + FEES_MS };
+    }
+    return this.#fees.value;
+  }
+
+  async #send({ transaction, transactionHash, sender }: SignedCall): Promise<void> {
+    await faultPoint("submit.before-broadcast");
+    try {
+      await this.parts.chain.broadcast(transaction);
+    } catch (error) {
+      if (!(error instanceof BroadcastRefused)) throw error;
+      throw new Error(`the node refuses a transaction of ${hex0x(sender)}: ${error.message}`);
+    }
+    await faultPoint("submit.after-broadcast");
+    this.#broadcast = { hash: hex0x(transactionHash), at: Date.now() };
+    this.parts.onBroadcast();
+  }
+}

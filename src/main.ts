@@ -1,0 +1,182 @@
+import { join } from "node:path";
+import { createClient, createRouterTransport } from "@connectrpc/connect";
+import { pino } from "pino";
+import type { Logger } from "pino";
+import { AuditService } from "../gen/ts/anchord/v1/audit_service_pb.js";
+import { ThreatScale } from "../gen/ts/anchord/v1/record_pb.js";
+import { auditService } from "./api/audit/service.js";
+import { authenticator, authInterceptor } from "./api/auth.js";
+import { errorInterceptor } from "./api/errors.js";
+import { openGrpc } from "./api/grpc-server.js";
+import { checkHealth } from "./api/health.js";
+import { toRestError } from "./api/http/errors.js";
+import { restListener } from "./api/http/router.js";
+import { serviceRoutes } from "./api/http/service-routes.js";
+import { threatBridge } from "./api/http/threat-bridge.js";
+import { openHttp } from "./api/http-server.js";
+import { createMetrics } from "./api/metrics.js";
+import { validationInterceptor } from "./api/validate.js";
+import { readDeployment, runMigrations } from "./chain/deploy.js";
+import { startEmbedded } from "./chain/embedded.js";
+import type { EmbeddedChain } from "./chain/embedded.js";
+import { createSigner } from "./chain/signer.js";
+import { web3Chain } from "./chain/web3.js";
+import type { Config } from "./config.js";
+import { logIdOf } from "./core/head.js";
+import { Acceptor } from "./flow/accept.js";
+import type { AuditLog } from "./flow/audit-log.js";
+import { ChainLink } from "./flow/chain-link.js";
+import type { ChainAccess } from "./flow/chain-link.js";
+import { Misconfigured } from "./flow/connect.js";
+import { armFault } from "./flow/faults.js";
+import { ProgressWatch } from "./flow/progress.js";
+import { ProofMaker } from "./flow/receipts.js";
+import { openDatabase } from "./store/database.js";
+import { migrate } from "./store/migrations.js";
+
+/** A service that runs. */
+export interface RunningService {
+  readonly grpcPort: number;
+  readonly httpPort: number;
+  /** Address of the chain's RPC. */
+  readonly rpcUrl: string;
+  /** Lets running calls finish, then stops everything that was started. */
+  stop(): Promise<void>;
+}
+
+const EMBEDDED_CONFIRMATIONS = 0;
+const EXTERNAL_CONFIRMATIONS = 12;
+
+/** Starts the whole service: the composition root, the only place that knows every room. */
+export async function startService(config: Config): Promise<RunningService> {
+  armFault(config.ANCHORD_FAULT);
+  const logger = pino({ level: config.LOG_LEVEL }, pino.destination(2));
+  const database = openDatabase(
+    config.DATABASE_URL === undefined
+      ? { sqlitePath: join(config.DATA_DIR, "anchord.db") }
+      : { mysqlUrl: config.DATABASE_URL.replace(/^mariadb:/, "mysql:") },
+  );
+  await migrate(database);
+  const access = chainAccess(config);
+  const watch = new ProgressWatch(database);
+  const link = new ChainLink({
+    database,
+    watch,
+    log: logIdOf(config.LOG_NAME),
+    open: access.open,
+    confirmations: config.CONFIRMATIONS ?? access.confirmations,
+    pollMs: config.POLL_INTERVAL_MS,
+    maxRecords: config.MAX_BATCH_RECORDS,
+    logger,
+  });
+  const log: AuditLog = {
+    database,
+    acceptor: new Acceptor(database, () => link.wake()),
+    watch,
+    proofs: new ProofMaker(database),
+    scale: config.THREAT_SCALE === "1" ? ThreatScale.UNIT : ThreatScale.HUNDRED,
+    connection: () => link.connection,
+    sealNow: () => link.wake(),
+  };
+  const doors = await openDoors(config, log, link, logger);
+  try {
+    await link.connect();
+  } catch (error) {
+    if (error instanceof Misconfigured) throw error;
+    logger.warn({ err: error }, "the chain cannot be reached yet: records are accepted and wait");
+  }
+  link.start();
+  doors.setServing(true);
+  return {
+    grpcPort: doors.grpcPort,
+    httpPort: doors.httpPort,
+    rpcUrl: access.url(),
+    stop: async () => {
+      doors.setServing(false);
+      await doors.close(config.SHUTDOWN_GRACE_MS);
+      await log.acceptor.drained();
+      await link.stop();
+      await database.close();
+      await access.close();
+    },
+  };
+}
+
+/** Both doors over one set of handlers and interceptors. */
+async function openDoors(config: Config, log: AuditLog, link: ChainLink, logger: Logger) {
+  const audit = auditService(log);
+  const authenticate = authenticator(config.API_TOKENS);
+  const interceptors = [
+    errorInterceptor(logger),
+    authInterceptor(authenticate),
+    validationInterceptor(),
+  ];
+  const inside = createRouterTransport((router) => router.service(AuditService, audit), {
+    router: { interceptors },
+  });
+  const health = () => checkHealth(log, () => link.state());
+  const routes = restListener(
+    [
+      ...threatBridge(createClient(AuditService, inside)),
+      ...serviceRoutes(health, createMetrics(health), authenticate),
+    ],
+    toRestError,
+  );
+  const { HOST: host } = config;
+  const http = await openHttp({ host, port: config.PORT }, audit, interceptors, routes);
+  const grpc = await openGrpc({ host, port: config.GRPC_PORT }, audit, interceptors);
+  return {
+    httpPort: http.port,
+    grpcPort: grpc.port,
+    setServing: (serving: boolean) => grpc.setServing(serving),
+    close: async (graceMs: number) => {
+      await Promise.all([http.close(graceMs), grpc.close(graceMs)]);
+    },
+  };
+}
+
+/** The ways to a chain: a node of the operator's, or one of our own. */
+interface ChainSource {
+  readonly open: () => Promise<ChainAccess>;
+  readonly url: () => string;
+  readonly confirmations: number;
+  readonly close: () => Promise<void>;
+}
+
+function chainAccess(config: Config): ChainSource {
+  const { BLOCKCHAIN_RPC_URL: url, BLOCKCHAIN_CONTRACT_ADDRESS: contract, PRIVATE_KEY: key } = config;
+  if (url === undefined || contract === undefined || key === undefined) return embeddedAccess(config);
+  const access = { chain: web3Chain(url), contract, signer: createSigner(key), isAlive: async () => true };
+  return {
+    open: () => Promise.resolve(access),
+    url: () => url,
+    confirmations: EXTERNAL_CONFIRMATIONS,
+    close: () => Promise.resolve(),
+  };
+}
+
+function embeddedAccess(config: Config): ChainSource {
+  const folder = join(config.DATA_DIR, "chain");
+  const buildDir = join(folder, "contracts");
+  let running: EmbeddedChain | undefined;
+  return {
+    open: async () => {
+      running = await startEmbedded(folder, config.EMBEDDED_CHAIN_PORT);
+      const { url, privateKey } = running;
+      const chain = web3Chain(url);
+      const chainId = await chain.chainId();
+      if (readDeployment(buildDir, chainId) === undefined) await runMigrations(url, buildDir);
+      const deployment = readDeployment(buildDir, chainId);
+      if (deployment === undefined) throw new Error("Truffle recorded no address of AuditLog");
+      return {
+        chain,
+        contract: deployment.address,
+        signer: createSigner(privateKey),
+        isAlive: () => chain.chainId().then(() => true, () => false),
+      };
+    },
+    url: () => running?.url ?? "",
+    confirmations: EMBEDDED_CONFIRMATIONS,
+    close: async () => running?.stop(),
+  };
+}

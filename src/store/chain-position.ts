@@ -1,0 +1,117 @@
+import type { Transaction } from "kysely";
+import type { LogId } from "../core/head.js";
+import { hex0x, unhex } from "../core/bytes.js";
+import type { Database } from "./database.js";
+import { text } from "./tables.js";
+import type { Tables } from "./tables.js";
+
+/** Which chain, contract and log a database belongs to. */
+export interface StoredIdentity extends LogId {
+  /** Hash of the chain's block 0: 0x and 64 hex digits. */
+  readonly genesisHash: string;
+  /** Block at which following starts: nothing of the contract is before it. */
+  readonly deployBlock: number;
+}
+
+/** How far the chain was followed. */
+export interface ChainPosition {
+  /** Number of the last block followed. */
+  readonly blockNumber: number;
+  /** Number of the last block that is final; −1 before there is one. */
+  readonly finalNumber: number;
+}
+
+/** A block that was followed. */
+export interface FollowedBlock {
+  readonly number: number;
+  readonly hash: Uint8Array;
+}
+
+/** Which chain, contract and log this database belongs to; undefined before the first contact. */
+export async function storedIdentity(database: Database): Promise<StoredIdentity | undefined> {
+  const row = await database.read((db) =>
+    db.selectFrom("identity").selectAll().executeTakeFirst(),
+  );
+  return (
+    row && {
+      chainId: BigInt(text(row.chain_id)),
+      contract: hex0x(row.contract),
+      log: row.log,
+      genesisHash: hex0x(row.genesis_hash),
+      deployBlock: Number(row.deploy_block),
+    }
+  );
+}
+
+/** Fixes the identity at the first contact. The first of several daemons wins. */
+export async function storeIdentity(database: Database, identity: StoredIdentity): Promise<void> {
+  await database.transact(async (trx) => {
+    const taken = await trx.selectFrom("identity").select("id").executeTakeFirst();
+    if (taken !== undefined) return;
+    await trx
+      .insertInto("identity")
+      .values({
+        id: 1,
+        chain_id: identity.chainId.toString(),
+        contract: unhex(identity.contract),
+        log: identity.log,
+        genesis_hash: unhex(identity.genesisHash),
+        deploy_block: identity.deployBlock,
+      })
+      .execute();
+    await trx
+      .insertInto("position")
+      .values({ id: 1, block_number: identity.deployBlock - 1, final_number: -1 })
+      .execute();
+  });
+}
+
+/** How far the chain was followed; undefined before the first contact. */
+export async function chainPosition(database: Database): Promise<ChainPosition | undefined> {
+  const row = await database.read((db) =>
+    db.selectFrom("position").selectAll().executeTakeFirst(),
+  );
+  return row && { blockNumber: Number(row.block_number), finalNumber: Number(row.final_number) };
+}
+
+/** Moves the position. */
+export async function setPosition(
+  trx: Transaction<Tables>,
+  position: ChainPosition,
+): Promise<void> {
+  await trx
+    .updateTable("position")
+    .set({ block_number: position.blockNumber, final_number: position.finalNumber })
+    .where("id", "=", 1)
+    .execute();
+}
+
+/** The blocks that are remembered, newest first. */
+export async function followedBlocks(database: Database): Promise<FollowedBlock[]> {
+  const rows = await database.read((db) =>
+    db.selectFrom("blocks").selectAll().orderBy("number", "desc").execute(),
+  );
+  return rows.map(({ number, hash }) => ({ number: Number(number), hash }));
+}
+
+/** Remembers blocks in place of any of the same number. */
+export async function rememberBlocks(
+  trx: Transaction<Tables>,
+  blocks: readonly FollowedBlock[],
+): Promise<void> {
+  if (blocks.length === 0) return;
+  const numbers = blocks.map(({ number }) => number);
+  await trx.deleteFrom("blocks").where("number", "in", numbers).execute();
+  await trx.insertInto("blocks").values([...blocks]).execute();
+}
+
+/** Forgets blocks below a number (they are final) or above one (they are gone). */
+export async function forgetBlocks(
+  trx: Transaction<Tables>,
+  range: { readonly below: number } | { readonly above: number },
+): Promise<void> {
+  await ("below" in range
+    ? trx.deleteFrom("blocks").where("number", "<", range.below)
+    : trx.deleteFrom("blocks").where("number", ">", range.above)
+  ).execute();
+}

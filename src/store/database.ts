@@ -1,0 +1,136 @@
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { CompiledQuery, Kysely, MysqlDialect, sql } from "kysely";
+import type { Transaction } from "kysely";
+import { createPool } from "mysql2";
+import { AnchordError, messageOf } from "../core/errors.js";
+import { sqliteDialect } from "./sqlite-dialect.js";
+import type { Tables } from "./tables.js";
+
+/** Which database, and what in SQL differs between the two. */
+export type Flavour = "sqlite" | "mysql";
+
+/** Runs queries; every failure comes out as an AnchordError that callers may see. */
+export interface Database {
+  readonly flavour: Flavour;
+  /** Reads, outside any transaction. */
+  read<T>(query: (db: Kysely<Tables>) => Promise<T>): Promise<T>;
+  /** Writes in one transaction. Deadlocks are retried, so `work` must be free to run again. */
+  transact<T>(work: (trx: Transaction<Tables>) => Promise<T>): Promise<T>;
+  /** The connection that migrations use. */
+  readonly schema: Kysely<Tables>;
+  close(): Promise<void>;
+}
+
+const MAX_RETRIES = 10;
+const RETRYABLE = new Set(["ER_LOCK_DEADLOCK", "ER_LOCK_WAIT_TIMEOUT", "ER_CHECKREAD", "SQLITE_BUSY"]);
+const FULL = new Set(["SQLITE_FULL", "ER_DISK_FULL", "ER_RECORD_FILE_FULL", "ER_TEMP_FILE_WRITE_FAILURE"]);
+
+/** Opens an embedded SQLite file (created with its folder) or a MySQL-compatible server. */
+export function openDatabase(target: { sqlitePath: string } | { mysqlUrl: string }): Database {
+  return "sqlitePath" in target ? openSqlite(target.sqlitePath) : openMysql(target.mysqlUrl);
+}
+
+function openSqlite(path: string): Database {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const writer = new Kysely<Tables>({ dialect: sqliteDialect({ path, readonly: false }) });
+  const reader = new Kysely<Tables>({ dialect: sqliteDialect({ path, readonly: true }) });
+  return database("sqlite", writer, reader);
+}
+
+function openMysql(url: string): Database {
+  const pool = createPool({
+    uri: url,
+    timezone: "Z",
+    charset: "utf8mb4",
+    supportBigNumbers: true,
+    connectionLimit: 10,
+    connectTimeout: 5_000,
+    enableKeepAlive: true,
+  });
+  const db = new Kysely<Tables>({ dialect: new MysqlDialect({ pool }) });
+  return database("mysql", db, db);
+}
+
+function database(flavour: Flavour, writer: Kysely<Tables>, reader: Kysely<Tables>): Database {
+  return {
+    flavour,
+    schema: writer,
+    read: (query) => guarded(() => query(reader)),
+    transact: (work) => guarded(() => writer.transaction().execute(work)),
+    close: async () => {
+      await writer.destroy();
+      if (reader !== writer) await reader.destroy();
+    },
+  };
+}
+
+async function guarded<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof AnchordError) throw error;
+      if (!RETRYABLE.has(codeOf(error)) || attempt > MAX_RETRIES) throw asAnchordError(error);
+    }
+  }
+}
+
+function asAnchordError(error: unknown): AnchordError {
+  const code = codeOf(error);
+  if (FULL.has(code)) {
+    const message = "the disk under the database is full: free some space and try again";
+    return new AnchordError("STORAGE_FULL", message, { cause: error });
+  }
+  if (code === "ER_DUP_ENTRY" || code.startsWith("SQLITE_CONSTRAINT")) {
+    return new AnchordError("INTERNAL", `a row exists already: ${messageOf(error)}`, { cause: error });
+  }
+  const message = `the database does not answer (${code || messageOf(error)}): try again`;
+  return new AnchordError("DATABASE_UNAVAILABLE", message, { cause: error });
+}
+
+function codeOf(error: unknown): string {
+  return (error as { code?: string } | undefined)?.code ?? "";
+}
+
+/** Inserts rows with few, reusable statements: SQL by row count, values in column order. */
+export async function insertRows(
+  trx: Transaction<Tables>,
+  table: keyof Tables,
+  columns: readonly string[],
+  rows: readonly (readonly unknown[])[],
+): Promise<void> {
+  for (let at = 0; at < rows.length; ) {
+    const count = chunkSize(rows.length - at, columns.length);
+    const values = rows.slice(at, at + count).flat();
+    await trx.executeQuery(CompiledQuery.raw(insertSql(table, columns, count), values));
+    at += count;
+  }
+}
+
+/** SQLite takes 32,766 values a statement; steps of 64 keep prepared statements reusable. */
+function chunkSize(rows: number, columns: number): number {
+  if (rows <= 64) return rows;
+  const most = Math.floor(16_384 / columns / 64) * 64;
+  return Math.min(most, Math.floor(rows / 64) * 64);
+}
+
+const insertTexts = new Map<string, string>();
+
+function insertSql(table: string, columns: readonly string[], rows: number): string {
+  const key = `${table} ${rows}`;
+  let text = insertTexts.get(key);
+  if (text === undefined) {
+    const row = `(${columns.map(() => "?").join(",")})`;
+    text = `insert into ${table} (${columns.join(",")}) values ${Array(rows).fill(row).join(",")}`;
+    insertTexts.set(key, text);
+  }
+  return text;
+}
+
+/** The database's clock, in milliseconds since 1970. */
+export function nowMillis({ flavour }: Database) {
+  return flavour === "mysql"
+    ? sql<number>`cast(unix_timestamp(now(3)) * 1000 as signed)`
+    : sql<number>`cast((julianday('now') - 2440587.5) * 86400000 as integer)`;
+}

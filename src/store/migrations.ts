@@ -1,0 +1,162 @@
+import { Migrator, sql } from "kysely";
+import type { Kysely, Migration } from "kysely";
+import type { Database, Flavour } from "./database.js";
+
+/**
+ * The schema, one change a migration, each safe to run again: MySQL commits schema changes at once,
+ * so a migration that was cut short is repeated. Append only; a released migration never changes.
+ */
+const CHANGES: Readonly<Record<string, (types: ColumnTypes) => Change>> = {
+  "0001-tail": (t) => table(`tail (id ${t.key} primary key, length bigint not null)`),
+  "0002-records": (t) =>
+    table(`records (
+      seq ${t.key} primary key,
+      id ${t.digest} not null unique,
+      entry ${t.blob} not null,
+      subject ${t.text(256)} not null,
+      type ${t.text(64)} not null,
+      actor ${t.text(256)} not null,
+      occur_time bigint not null)`),
+  "0003-records-by-subject": () => index("records_by_subject", "records", "subject, seq"),
+  "0004-records-by-type": () => index("records_by_type", "records", "type, seq"),
+  "0005-records-by-actor": () => index("records_by_actor", "records", "actor, seq"),
+  "0006-records-by-time": () => index("records_by_time", "records", "occur_time, seq"),
+  "0007-requests": (t) =>
+    table(`requests (
+      caller ${t.text(64)} not null,
+      request_id ${t.text(128)} not null,
+      hash ${t.digest} not null,
+      seq bigint not null,
+      primary key (caller, request_id))`),
+  "0008-leaves": (t) =>
+    table(`leaves (
+      seq ${t.key} primary key,
+      trail_index bigint not null,
+      leaf ${t.digest} not null)`),
+  "0009-batches": (t) =>
+    table(`batches (
+      number ${t.key} primary key,
+      first_seq bigint not null unique,
+      size bigint not null,
+      previous_head ${t.digest} not null,
+      root ${t.digest} not null,
+      manifest_digest ${t.digest} not null,
+      trails_root ${t.digest} not null,
+      nonce bigint not null,
+      head ${t.digest} not null,
+      create_time bigint not null,
+      transaction_hash ${t.digest},
+      block_number bigint,
+      block_hash ${t.digest},
+      block_time bigint,
+      gas_used bigint)`),
+  "0010-batches-by-root": () => index("batches_by_root", "batches", "root"),
+  "0011-batches-by-block": () => index("batches_by_block", "batches", "block_number"),
+  "0012-operations": (t) =>
+    table(`operations (
+      id ${t.autoKey},
+      batch_number bigint not null,
+      sender ${t.digest} not null,
+      nonce bigint not null,
+      transaction_hash ${t.digest} not null unique,
+      "transaction" ${t.blob} not null,
+      state ${t.text(16)} not null,
+      reason ${t.text(1024)} not null,
+      create_time bigint not null)`),
+  "0013-operations-by-batch": () =>
+    index("operations_by_batch", "operations", "batch_number, state"),
+  "0014-blocks": (t) => table(`blocks (number ${t.key} primary key, hash ${t.digest} not null)`),
+  "0015-identity": (t) =>
+    table(`identity (
+      id ${t.key} primary key,
+      chain_id ${t.text(80)} not null,
+      contract ${t.digest} not null,
+      log ${t.digest} not null,
+      genesis_hash ${t.digest} not null,
+      deploy_block bigint not null)`),
+  "0016-position": (t) =>
+    table(`position (
+      id ${t.key} primary key,
+      block_number bigint not null,
+      final_number bigint not null)`),
+  "0017-leases": (t) =>
+    table(`leases (
+      name ${t.text(64)} primary key,
+      holder ${t.text(256)} not null,
+      expire_time bigint not null)`),
+  "0018-tail-row": () => row("tail (id, length) values (1, 0)"),
+};
+
+/** Brings the schema up to date. Safe to call from several processes at once. */
+export async function migrate(database: Database): Promise<void> {
+  const types = columnTypes(database.flavour);
+  const migrator = new Migrator({
+    db: database.schema,
+    provider: {
+      getMigrations: () =>
+        Promise.resolve(
+          Object.fromEntries(
+            Object.entries(CHANGES).map(([name, change]): [string, Migration] => [
+              name,
+              { up: (db) => change(types)(db, database.flavour) },
+            ]),
+          ),
+        ),
+    },
+  });
+  const { error } = await migrator.migrateToLatest();
+  if (error !== undefined) throw error as Error;
+}
+
+type Change = (db: Kysely<unknown>, flavour: Flavour) => Promise<void>;
+
+function table(definition: string): Change {
+  return async (db, flavour) => {
+    const text = flavour === "mysql" ? definition.replaceAll('"', "`") : definition;
+    await sql.raw(`create table if not exists ${text}`).execute(db);
+  };
+}
+
+/** MySQL has no CREATE INDEX IF NOT EXISTS. */
+function index(name: string, on: string, columns: string): Change {
+  return async (db, flavour) => {
+    if (flavour === "mysql" && (await mysqlHasIndex(db, on, name))) return;
+    const ifNotExists = flavour === "sqlite" ? "if not exists " : "";
+    await sql.raw(`create index ${ifNotExists}${name} on ${on} (${columns})`).execute(db);
+  };
+}
+
+async function mysqlHasIndex(db: Kysely<unknown>, on: string, name: string): Promise<boolean> {
+  const found = await sql`
+    select 1 from information_schema.statistics
+    where table_schema = database() and table_name = ${on} and index_name = ${name}`.execute(db);
+  return found.rows.length > 0;
+}
+
+function row(values: string): Change {
+  return async (db, flavour) => {
+    const again = flavour === "mysql" ? "on duplicate key update id = id" : "on conflict do nothing";
+    await sql.raw(`insert into ${values} ${again}`).execute(db);
+  };
+}
+
+type ColumnTypes = ReturnType<typeof columnTypes>;
+
+/** Exact bytes in both databases: no collation that folds text, and no padding. */
+function columnTypes(flavour: Flavour) {
+  return flavour === "sqlite"
+    ? {
+        key: "integer",
+        autoKey: "integer primary key autoincrement",
+        text: (_characters: number) => "text",
+        digest: "blob",
+        blob: "blob",
+      }
+    : {
+        key: "bigint",
+        autoKey: "bigint primary key auto_increment",
+        text: (characters: number) => `varbinary(${characters * 4})`,
+        digest: "varbinary(32)",
+        blob: "mediumblob",
+      };
+}

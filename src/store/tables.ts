@@ -1,0 +1,120 @@
+import type { ColumnType, Generated } from "kysely";
+
+/** Bytes: both databases give back a Uint8Array (MySQL a Buffer, which is one). */
+type Bytes = Uint8Array;
+
+/** Text is stored as bytes in MySQL, so that no collation folds it; read it through `text()`. */
+type Text = ColumnType<string | Uint8Array, string, string>;
+
+/** One row: how many records the log has. Its lock makes commit order and log order the same. */
+export interface TailTable {
+  id: number;
+  length: number;
+}
+
+/** Accepted records, by position in the log: dense from 0, in commit order. Never changed. */
+export interface RecordsTable {
+  seq: number;
+  id: Bytes;
+  entry: Bytes;
+  subject: Text;
+  type: Text;
+  actor: Text;
+  occur_time: number;
+}
+
+/** Idempotency keys. */
+export interface RequestsTable {
+  caller: Text;
+  request_id: Text;
+  hash: Bytes;
+  seq: number;
+}
+
+/** Positions in trails, for records that are in a batch. Never changed. */
+export interface LeavesTable {
+  seq: number;
+  trail_index: number;
+  leaf: Bytes;
+}
+
+/** Sealed batches, and where they stand on the chain while they are in a block. */
+export interface BatchesTable {
+  number: number;
+  first_seq: number;
+  size: number;
+  previous_head: Bytes;
+  root: Bytes;
+  manifest_digest: Bytes;
+  trails_root: Bytes;
+  nonce: number;
+  head: Bytes;
+  create_time: number;
+  transaction_hash: Bytes | null;
+  block_number: number | null;
+  block_hash: Bytes | null;
+  block_time: number | null;
+  gas_used: number | null;
+}
+
+/** Signed transactions, kept until they end. */
+export interface OperationsTable {
+  id: Generated<number>;
+  batch_number: number;
+  sender: Bytes;
+  nonce: number;
+  transaction_hash: Bytes;
+  transaction: Bytes;
+  state: Text;
+  reason: Text;
+  create_time: number;
+}
+
+/** Recent blocks that were followed, to notice a reorganisation. */
+export interface BlocksTable {
+  number: number;
+  hash: Bytes;
+}
+
+/** One row: which log this database belongs to, fixed when the chain is first reached. */
+export interface IdentityTable {
+  id: number;
+  chain_id: Text;
+  contract: Bytes;
+  log: Bytes;
+  genesis_hash: Bytes;
+  deploy_block: number;
+}
+
+/** One row: how far the chain was followed, and up to which block it is final. */
+export interface PositionTable {
+  id: number;
+  block_number: number;
+  final_number: number;
+}
+
+/** Who may act alone, and until when, by the database's clock in milliseconds. */
+export interface LeasesTable {
+  name: Text;
+  holder: Text;
+  expire_time: number;
+}
+
+/** Every table. */
+export interface Tables {
+  tail: TailTable;
+  records: RecordsTable;
+  requests: RequestsTable;
+  leaves: LeavesTable;
+  batches: BatchesTable;
+  operations: OperationsTable;
+  blocks: BlocksTable;
+  identity: IdentityTable;
+  position: PositionTable;
+  leases: LeasesTable;
+}
+
+/** The string in a text column. */
+export function text(value: string | Uint8Array): string {
+  return typeof value === "string" ? value : Buffer.from(value).toString("utf8");
+}

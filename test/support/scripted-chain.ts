@@ -1,0 +1,108 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { ReceiptChain } from "../../src/core/receipt.js";
+import { hex, unhex } from "../../src/core/bytes.js";
+
+/** What a scripted node answers: the form of `chains` in docs/vectors/receipts.json. */
+export interface ChainScript {
+  readonly chainId: string;
+  readonly calls: readonly {
+    readonly to: string;
+    readonly data: string;
+    readonly result?: string;
+    readonly error?: object;
+  }[];
+  readonly transactions: Readonly<Record<string, { blockNumber: string; blockHash: string }>>;
+}
+
+type Answer = { readonly result: unknown } | { readonly error: object };
+
+/** The answer to one JSON-RPC request. Calls and transactions that are not scripted: 0x and null. */
+export function answerOf(script: ChainScript, method: string, params: readonly unknown[]): Answer {
+  switch (method) {
+    case "eth_chainId":
+      return { result: script.chainId };
+    case "eth_call": {
+      const { to, data } = params[0] as { to: string; data: string };
+      const call = script.calls.find((known) => known.to === to && known.data === data);
+      return call?.error ? { error: call.error } : { result: call?.result ?? "0x" };
+    }
+    case "eth_getTransactionReceipt":
+      return { result: script.transactions[params[0] as string] ?? null };
+    default:
+      return { error: { code: -32601, message: `no method ${method}` } };
+  }
+}
+
+/** ABI of the string "anchord.AuditLog", as docs/receipts.md shows it. */
+const NAME =
+  "0x0000000000000000000000000000000000000000000000000000000000000020" +
+  "0000000000000000000000000000000000000000000000000000000000000010" +
+  "616e63686f72642e41756469744c6f6700000000000000000000000000000000";
+
+/** A chain for checkReceipt that reads the script as a client reads a node. */
+export function chainOf(script: ChainScript): ReceiptChain {
+  const call = (to: string, data: string): string => {
+    const answer = answerOf(script, "eth_call", [{ to, data }, "latest"]);
+    return "result" in answer ? (answer.result as string) : "0x";
+  };
+  return {
+    chainId: () => Promise.resolve(BigInt(script.chainId)),
+    isAuditLog: (contract) =>
+      Promise.resolve(
+        call(contract, "0x75d0c0dc") === NAME &&
+          call(contract, "0x54fd4d50") === `0x${"1".padStart(64, "0")}`,
+      ),
+    batch: ({ contract, log }, number) => {
+      const data = `0x6f74911f${hex(log)}${number.toString(16).padStart(64, "0")}`;
+      const words = unhex(call(contract, data));
+      if (words.length !== 128 || words.every((byte) => byte === 0))
+        return Promise.resolve(undefined);
+      return Promise.resolve({
+        root: words.subarray(0, 32),
+        head: words.subarray(32, 64),
+        size: BigInt(`0x${hex(words.subarray(64, 96))}`),
+        time: BigInt(`0x${hex(words.subarray(96))}`),
+      });
+    },
+    transaction: (hash) => {
+      const found = script.transactions[hash];
+      return Promise.resolve(
+        found && { blockNumber: BigInt(found.blockNumber), blockHash: found.blockHash },
+      );
+    },
+  };
+}
+
+/** Serves a script as JSON-RPC over HTTP on a free port of the loopback interface. */
+export async function serveChain(
+  scriptOf: (path: string) => ChainScript | undefined,
+): Promise<{ readonly url: string; close(): Promise<void> }> {
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => {
+      const script = scriptOf((request.url ?? "/").slice(1));
+      if (script === undefined) {
+        response.writeHead(503).end("no such chain");
+        return;
+      }
+      const { id, method, params } = JSON.parse(Buffer.concat(chunks).toString()) as {
+        id: number;
+        method: string;
+        params: unknown[];
+      };
+      response.setHeader("content-type", "application/json");
+      response.end(JSON.stringify({ jsonrpc: "2.0", id, ...answerOf(script, method, params) }));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
