@@ -17,7 +17,7 @@ import { openHttp } from "./api/http-server.js";
 import { createMetrics } from "./api/metrics.js";
 import { validationInterceptor } from "./api/validate.js";
 import { readDeployment, runMigrations } from "./chain/deploy.js";
-import { startEmbedded } from "./chain/embedded.js";
+import { embeddedFolder, startEmbedded } from "./chain/embedded.js";
 import type { EmbeddedChain } from "./chain/embedded.js";
 import { createSigner } from "./chain/signer.js";
 import { web3Chain } from "./chain/web3.js";
@@ -48,7 +48,10 @@ const EMBEDDED_CONFIRMATIONS = 0;
 const EXTERNAL_CONFIRMATIONS = 12;
 
 /** Starts the whole service: the composition root, the only place that knows every room. */
-export async function startService(config: Config): Promise<RunningService> {
+export async function startService(
+  config: Config,
+  embedded?: Promise<EmbeddedChain>,
+): Promise<RunningService> {
   armFault(config.ANCHORD_FAULT);
   const logger = pino({ level: config.LOG_LEVEL }, pino.destination(2));
   const database = openDatabase(
@@ -57,7 +60,7 @@ export async function startService(config: Config): Promise<RunningService> {
       : { mysqlUrl: config.DATABASE_URL.replace(/^mariadb:/, "mysql:") },
   );
   await migrate(database);
-  const access = chainAccess(config);
+  const access = chainAccess(config, embedded);
   const watch = new ProgressWatch(database);
   const link = new ChainLink({
     database,
@@ -143,9 +146,9 @@ interface ChainSource {
   readonly close: () => Promise<void>;
 }
 
-function chainAccess(config: Config): ChainSource {
+function chainAccess(config: Config, embedded?: Promise<EmbeddedChain>): ChainSource {
   const { BLOCKCHAIN_RPC_URL: url, BLOCKCHAIN_CONTRACT_ADDRESS: contract, PRIVATE_KEY: key } = config;
-  if (url === undefined || contract === undefined || key === undefined) return embeddedAccess(config);
+  if (url === undefined || contract === undefined || key === undefined) return embeddedAccess(config, embedded);
   const access = { chain: web3Chain(url), contract, signer: createSigner(key), isAlive: async () => true };
   return {
     open: () => Promise.resolve(access),
@@ -155,13 +158,15 @@ function chainAccess(config: Config): ChainSource {
   };
 }
 
-function embeddedAccess(config: Config): ChainSource {
-  const folder = join(config.DATA_DIR, "chain");
-  const buildDir = join(folder, "contracts");
+/** The first start may be on its way already; later ones replace a Ganache that has ended. */
+function embeddedAccess(config: Config, first?: Promise<EmbeddedChain>): ChainSource {
+  const buildDir = join(embeddedFolder(config), "contracts");
+  let starting = first;
   let running: EmbeddedChain | undefined;
   return {
     open: async () => {
-      running = await startEmbedded(folder, config.EMBEDDED_CHAIN_PORT);
+      running = await (starting ?? startEmbedded(config));
+      starting = undefined;
       const { url, privateKey } = running;
       const chain = web3Chain(url);
       const chainId = await chain.chainId();

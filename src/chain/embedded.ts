@@ -19,8 +19,6 @@ export interface EmbeddedChain {
   readonly url: string;
   /** The one account with ether: 0x and 64 hex digits. */
   readonly privateKey: string;
-  /** Resolves when a Ganache of ours has ended without being told to. */
-  readonly ended: Promise<void>;
   /** Ends it, if it is ours. */
   stop(): Promise<void>;
 }
@@ -31,30 +29,38 @@ interface Endpoint {
   readonly pid: number;
 }
 
+/** Where the embedded chain is, as the configuration says. */
+export interface EmbeddedOptions {
+  readonly DATA_DIR: string;
+  readonly EMBEDDED_CHAIN_PORT: number;
+}
+
+/** The folder that has everything of the embedded chain. */
+export function embeddedFolder({ DATA_DIR }: EmbeddedOptions): string {
+  return join(DATA_DIR, "chain");
+}
+
 /** Starts Ganache on the data folder, or joins the one that runs on it already. */
-export async function startEmbedded(folder: string, port: number): Promise<EmbeddedChain> {
+export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedChain> {
+  const folder = embeddedFolder(options);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const privateKey = embeddedKey(folder);
   const running = await runningEndpoint(folder);
   if (running !== undefined) {
-    return { url: running.url, privateKey, ended: new Promise(() => undefined), stop: async () => undefined };
+    return { url: running.url, privateKey, stop: async () => undefined };
   }
   const { child, url } = await spawnGanache({
-    port: await freePort(port),
+    port: await freePort(options.EMBEDDED_CHAIN_PORT),
     chainId: CHAIN_ID,
     path: join(folder, "blocks"),
     privateKey,
   });
   writeFileSync(endpointFile(folder), JSON.stringify({ url, pid: child.pid }), { mode: 0o600 });
-  let stopping = false;
-  const ended = new Promise<void>((resolve) => child.once("exit", () => stopping || resolve()));
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   return {
     url,
     privateKey,
-    ended,
     stop: () => {
-      stopping = true;
       child.stdin?.end();
       return exited;
     },

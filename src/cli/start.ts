@@ -1,11 +1,15 @@
 import { loadConfig } from "../config.js";
+import { startEmbedded } from "../chain/embedded.js";
 import type { RunningService } from "../main.js";
 
 /** `anchord start`: runs the service until it is told to stop. */
 export async function start(): Promise<void> {
   const config = loadConfig();
+  // The chain takes longest to start, so it does while the rest of the program is still loading.
+  const embedded = config.BLOCKCHAIN_RPC_URL === undefined ? startEmbedded(config) : undefined;
+  embedded?.catch(() => undefined); // whoever waits for it reports it
   const { startService } = await import("../main.js");
-  const service = await startService(config);
+  const service = await startService(config, embedded);
   stopOnSignals(service);
   process.stdout.write(welcome(service));
 }

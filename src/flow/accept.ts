@@ -1,17 +1,30 @@
+import { hex } from "../core/bytes.js";
 import { AnchordError } from "../core/errors.js";
+import type { EncodedRecord } from "../core/record.js";
+import type { Reused, StoredRecord, UnitResult } from "../store/append.js";
 import type { Database } from "../store/database.js";
-import { appendUnits } from "../store/records.js";
-import type { Appended, Unit } from "../store/records.js";
 import { faultPoint } from "./faults.js";
+
+/** A record that is in the log; `replayed` if an earlier call had put it there. */
+export interface Accepted extends StoredRecord {
+  readonly replayed: boolean;
+}
+
+/** Calls that are recorded in order, and none behind one that fails: a stream. */
+export interface Line {
+  readonly id: number;
+  broken: boolean;
+}
 
 /** Records of one commit, and bytes that may wait for it: bounds on memory and on a lock's time. */
 const MAX_GROUP_RECORDS = 4_096;
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
 interface Waiting {
-  readonly unit: Unit;
+  readonly records: readonly EncodedRecord[];
+  readonly line: Line | undefined;
   readonly bytes: number;
-  resolve(appended: readonly Appended[]): void;
+  resolve(accepted: readonly Accepted[]): void;
   reject(error: unknown): void;
 }
 
@@ -20,6 +33,7 @@ export class Acceptor {
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #committing: Promise<void> | undefined;
+  #lines = 0;
 
   constructor(
     private readonly database: Database,
@@ -27,9 +41,14 @@ export class Acceptor {
     private readonly onAccepted: () => void,
   ) {}
 
-  /** Resolves once all records of the unit are durable; rejects when none is recorded. */
-  accept(unit: Unit): Promise<readonly Appended[]> {
-    const bytes = unit.records.reduce((sum, { entry }) => sum + entry.length + 256, 0);
+  /** A new line. */
+  line(): Line {
+    return { id: this.#lines++, broken: false };
+  }
+
+  /** Resolves once all of the records are durable; rejects when none is recorded. */
+  accept(records: readonly EncodedRecord[], line?: Line): Promise<readonly Accepted[]> {
+    const bytes = records.reduce((sum, { entry }) => sum + entry.length + 256, 0);
     if (this.#waitingBytes > 0 && this.#waitingBytes + bytes > MAX_WAITING_BYTES) {
       return Promise.reject(
         new AnchordError("OVERLOADED", "too many records are waiting to be stored: try again"),
@@ -37,7 +56,7 @@ export class Acceptor {
     }
     this.#waitingBytes += bytes;
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ unit, bytes, resolve, reject });
+      this.#waiting.push({ records, line, bytes, resolve, reject });
       this.#committing ??= this.#commitAll();
     });
   }
@@ -58,7 +77,7 @@ export class Acceptor {
     let records = 0;
     let count = 0;
     while (count < this.#waiting.length) {
-      records += (this.#waiting[count] as Waiting).unit.records.length;
+      records += (this.#waiting[count] as Waiting).records.length;
       if (count > 0 && records > MAX_GROUP_RECORDS) break;
       count += 1;
     }
@@ -67,23 +86,50 @@ export class Acceptor {
 
   async #commit(group: readonly Waiting[]): Promise<void> {
     try {
+      const open = group.filter(({ line }) => line?.broken !== true);
       await faultPoint("accept.before-commit");
-      const units = group.map(({ unit }) => unit);
-      const results = await this.database.transact((trx) => appendUnits(trx, units));
+      const results = await this.database.append(
+        open.map(({ records, line }) => ({ records, line: line?.id })),
+      );
       await faultPoint("accept.after-commit");
-      for (const [i, result] of results.entries()) {
-        const waiting = group[i] as Waiting;
-        if (result instanceof AnchordError) waiting.reject(result);
-        else waiting.resolve(result);
-      }
+      for (const [i, result] of results.entries()) settle(open[i] as Waiting, result);
+      for (const waiting of group) if (!open.includes(waiting)) settle(waiting, "skipped");
       this.onAccepted();
     } catch (error) {
-      for (const { unit, reject } of group) {
-        if (unit.line !== undefined) unit.line.broken = true;
+      for (const { line, reject } of group) {
+        if (line !== undefined) line.broken = true;
         reject(error);
       }
     } finally {
       for (const { bytes } of group) this.#waitingBytes -= bytes;
     }
   }
+}
+
+function settle({ records, line, resolve, reject }: Waiting, result: UnitResult): void {
+  if (result !== "skipped" && "appended" in result) {
+    resolve(
+      result.appended.map(({ seq, id, replayed }, i) => ({
+        seq,
+        id,
+        entry: replayed ?? (records[i] as EncodedRecord).entry,
+        replayed: replayed !== undefined,
+      })),
+    );
+    return;
+  }
+  if (line !== undefined) line.broken = true;
+  reject(
+    result === "skipped"
+      ? new AnchordError("INTERNAL", "not recorded: a message before it on the stream failed")
+      : reused(result.reused),
+  );
+}
+
+function reused({ requestId, takenBy, index }: Reused): AnchordError {
+  return new AnchordError(
+    "REQUEST_ID_REUSED",
+    `request_id "${requestId}" was used for another body: use a new one for a new event`,
+    { metadata: { record_id: hex(takenBy), event_index: String(index) } },
+  );
 }

@@ -5,7 +5,7 @@ import { batchOfSeq, leavesOfRange } from "../store/batches.js";
 import type { StoredBatch, StoredLeaf } from "../store/batches.js";
 import type { Database } from "../store/database.js";
 import { previousLeaf } from "../store/records.js";
-import type { StoredRecord } from "../store/records.js";
+import type { StoredRecord } from "../store/append.js";
 
 /** Everything that a receipt says besides the entry. */
 export interface Proof {

@@ -1,7 +1,7 @@
 import type { Kysely, Transaction } from "kysely";
 import type { BatchSeal } from "../core/head.js";
-import { insertRows } from "./database.js";
 import type { Database } from "./database.js";
+import { insertRows } from "./insert.js";
 import type { Tables } from "./tables.js";
 
 /** Where a batch stands on the chain. */

@@ -1,9 +1,11 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { CompiledQuery, Kysely, MysqlDialect, sql } from "kysely";
+import { Kysely, MysqlDialect, sql } from "kysely";
 import type { Transaction } from "kysely";
 import { createPool } from "mysql2";
 import { AnchordError, messageOf } from "../core/errors.js";
+import { appendUnits } from "./append.js";
+import type { Unit, UnitResult } from "./append.js";
 import { sqliteDialect } from "./sqlite-dialect.js";
 import type { Tables } from "./tables.js";
 
@@ -17,6 +19,8 @@ export interface Database {
   read<T>(query: (db: Kysely<Tables>) => Promise<T>): Promise<T>;
   /** Writes in one transaction. Deadlocks are retried, so `work` must be free to run again. */
   transact<T>(work: (trx: Transaction<Tables>) => Promise<T>): Promise<T>;
+  /** Appends records to the log in one transaction: the hot path. */
+  append(units: readonly Unit[]): Promise<UnitResult[]>;
   /** The connection that migrations use. */
   readonly schema: Kysely<Tables>;
   close(): Promise<void>;
@@ -33,9 +37,11 @@ export function openDatabase(target: { sqlitePath: string } | { mysqlUrl: string
 
 function openSqlite(path: string): Database {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const writer = new Kysely<Tables>({ dialect: sqliteDialect({ path, readonly: false }) });
-  const reader = new Kysely<Tables>({ dialect: sqliteDialect({ path, readonly: true }) });
-  return database("sqlite", writer, reader);
+  const write = sqliteDialect({ path, readonly: false });
+  const read = sqliteDialect({ path, readonly: true });
+  const reader = new Kysely<Tables>({ dialect: read.dialect });
+  const writer = new Kysely<Tables>({ dialect: write.dialect });
+  return database("sqlite", writer, reader, (units) => write.append(units));
 }
 
 function openMysql(url: string): Database {
@@ -49,15 +55,23 @@ function openMysql(url: string): Database {
     enableKeepAlive: true,
   });
   const db = new Kysely<Tables>({ dialect: new MysqlDialect({ pool }) });
-  return database("mysql", db, db);
+  return database("mysql", db, db, (units) =>
+    db.transaction().execute((trx) => appendUnits(trx, units)),
+  );
 }
 
-function database(flavour: Flavour, writer: Kysely<Tables>, reader: Kysely<Tables>): Database {
+function database(
+  flavour: Flavour,
+  writer: Kysely<Tables>,
+  reader: Kysely<Tables>,
+  append: Database["append"],
+): Database {
   return {
     flavour,
     schema: writer,
     read: (query) => guarded(() => query(reader)),
     transact: (work) => guarded(() => writer.transaction().execute(work)),
+    append: (units) => guarded(() => append(units)),
     close: async () => {
       await writer.destroy();
       if (reader !== writer) await reader.destroy();
@@ -91,41 +105,6 @@ function asAnchordError(error: unknown): AnchordError {
 
 function codeOf(error: unknown): string {
   return (error as { code?: string } | undefined)?.code ?? "";
-}
-
-/** Inserts rows with few, reusable statements: SQL by row count, values in column order. */
-export async function insertRows(
-  trx: Transaction<Tables>,
-  table: keyof Tables,
-  columns: readonly string[],
-  rows: readonly (readonly unknown[])[],
-): Promise<void> {
-  for (let at = 0; at < rows.length; ) {
-    const count = chunkSize(rows.length - at, columns.length);
-    const values = rows.slice(at, at + count).flat();
-    await trx.executeQuery(CompiledQuery.raw(insertSql(table, columns, count), values));
-    at += count;
-  }
-}
-
-/** SQLite takes 32,766 values a statement; steps of 64 keep prepared statements reusable. */
-function chunkSize(rows: number, columns: number): number {
-  if (rows <= 64) return rows;
-  const most = Math.floor(16_384 / columns / 64) * 64;
-  return Math.min(most, Math.floor(rows / 64) * 64);
-}
-
-const insertTexts = new Map<string, string>();
-
-function insertSql(table: string, columns: readonly string[], rows: number): string {
-  const key = `${table} ${rows}`;
-  let text = insertTexts.get(key);
-  if (text === undefined) {
-    const row = `(${columns.map(() => "?").join(",")})`;
-    text = `insert into ${table} (${columns.join(",")}) values ${Array(rows).fill(row).join(",")}`;
-    insertTexts.set(key, text);
-  }
-  return text;
 }
 
 /** The database's clock, in milliseconds since 1970. */

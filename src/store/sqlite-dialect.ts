@@ -1,15 +1,24 @@
 import { Worker } from "node:worker_threads";
 import { CompiledQuery, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from "kysely";
 import type { DatabaseConnection, Dialect, Driver, QueryResult } from "kysely";
-import type { SqliteOptions, SqliteReply, SqliteRequest } from "./sqlite-worker.js";
+import type { Unit, UnitResult } from "./append.js";
+import type { SqliteOptions, SqliteReply, SqliteResult } from "./sqlite-worker.js";
 
 /** SQLite behind a worker thread, since its calls block. One connection, used by one at a time. */
-export function sqliteDialect(options: SqliteOptions): Dialect {
+export function sqliteDialect(options: SqliteOptions): {
+  readonly dialect: Dialect;
+  /** Appends to the log in the worker, in a transaction of its own. */
+  append(units: readonly Unit[]): Promise<UnitResult[]>;
+} {
+  const driver = new WorkerDriver(options);
   return {
-    createAdapter: () => new SqliteAdapter(),
-    createDriver: () => new WorkerDriver(options),
-    createIntrospector: (db) => new SqliteIntrospector(db),
-    createQueryCompiler: () => new SqliteQueryCompiler(),
+    dialect: {
+      createAdapter: () => new SqliteAdapter(),
+      createDriver: () => driver,
+      createIntrospector: (db) => new SqliteIntrospector(db),
+      createQueryCompiler: () => new SqliteQueryCompiler(),
+    },
+    append: (units) => driver.append(units),
   };
 }
 
@@ -26,25 +35,35 @@ export class SqliteError extends Error {
 }
 
 class WorkerDriver implements Driver {
-  #connection: WorkerConnection | undefined;
+  readonly #connection: WorkerConnection;
   #last: Promise<void> = Promise.resolve();
   #release: () => void = () => undefined;
 
-  constructor(private readonly options: SqliteOptions) {}
+  constructor(options: SqliteOptions) {
+    this.#connection = new WorkerConnection(options);
+  }
 
   init(): Promise<void> {
-    this.#connection = new WorkerConnection(this.options);
     return Promise.resolve();
   }
 
+  async append(units: readonly Unit[]): Promise<UnitResult[]> {
+    const connection = await this.acquireConnection();
+    try {
+      return await connection.append(units);
+    } finally {
+      await this.releaseConnection();
+    }
+  }
+
   /** Waits for its turn: connections are handed out in the order in which they were asked for. */
-  async acquireConnection(): Promise<DatabaseConnection> {
+  async acquireConnection(): Promise<WorkerConnection> {
     const turn = this.#last;
     let release: () => void = () => undefined;
     this.#last = new Promise((resolve) => (release = resolve));
     await turn;
     this.#release = release;
-    return this.#connection as WorkerConnection;
+    return this.#connection;
   }
 
   releaseConnection(): Promise<void> {
@@ -65,12 +84,12 @@ class WorkerDriver implements Driver {
   }
 
   async destroy(): Promise<void> {
-    await this.#connection?.close();
+    await this.#connection.close();
   }
 }
 
 interface Waiting {
-  resolve(result: QueryResult<never>): void;
+  resolve(result: never): void;
   reject(error: Error): void;
 }
 
@@ -89,12 +108,13 @@ class WorkerConnection implements DatabaseConnection {
     this.#worker.on("exit", () => this.#fail(new SqliteError("database is closed", "SQLITE_CLOSED")));
   }
 
-  executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    const id = this.#nextId++;
-    const request: SqliteRequest = { id, sql: query.sql, parameters: query.parameters };
-    this.#worker.postMessage(request);
-    return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+  async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
+    const { rows, changes, lastId } = await this.#ask<SqliteResult>({ sql, parameters });
+    return { rows: rows as R[], numAffectedRows: BigInt(changes), insertId: BigInt(lastId) };
+  }
+
+  append(units: readonly Unit[]): Promise<UnitResult[]> {
+    return this.#ask<UnitResult[]>({ units });
   }
 
   // eslint-disable-next-line require-yield -- the interface asks for it; nothing here streams
@@ -106,17 +126,18 @@ class WorkerConnection implements DatabaseConnection {
     await this.#worker.terminate();
   }
 
+  #ask<T>(request: object): Promise<T> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const id = this.#nextId++;
+    this.#worker.postMessage({ id, ...request });
+    return new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+  }
+
   #settle(reply: SqliteReply): void {
     const waiting = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
     if ("error" in reply) waiting?.reject(new SqliteError(reply.error.message, reply.error.code));
-    else {
-      waiting?.resolve({
-        rows: reply.rows as never[],
-        numAffectedRows: BigInt(reply.changes),
-        insertId: BigInt(reply.lastId),
-      });
-    }
+    else waiting?.resolve(reply.result as never);
   }
 
   #fail(error: Error): void {

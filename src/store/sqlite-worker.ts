@@ -1,17 +1,28 @@
 import { parentPort, workerData } from "node:worker_threads";
+import { Kysely, SqliteAdapter, SqliteDriver, SqliteIntrospector, SqliteQueryCompiler } from "kysely";
 import Database from "libsql";
+import { appendUnits } from "./append.js";
+import type { Unit, UnitResult } from "./append.js";
+import type { Tables } from "./tables.js";
 
-/** What the driver asks of the worker. */
-export interface SqliteRequest {
-  readonly id: number;
-  readonly sql: string;
-  readonly parameters: readonly unknown[];
+/** What is asked of the worker: one statement, or a whole append, which saves many round trips. */
+export type SqliteRequest = { readonly id: number } & (
+  | { readonly sql: string; readonly parameters: readonly unknown[] }
+  | { readonly units: readonly Unit[] }
+);
+
+/** A statement's outcome. */
+export interface SqliteResult {
+  readonly rows: Record<string, unknown>[];
+  readonly changes: number;
+  readonly lastId: number;
 }
 
-/** What the worker answers: rows and changes, or the error. */
-export type SqliteReply =
-  | { readonly id: number; readonly rows: Record<string, unknown>[]; readonly changes: number; readonly lastId: number }
-  | { readonly id: number; readonly error: { readonly message: string; readonly code: string } };
+/** What the worker answers. */
+export type SqliteReply = { readonly id: number } & (
+  | { readonly result: SqliteResult | UnitResult[] }
+  | { readonly error: { readonly message: string; readonly code: string } }
+);
 
 /** How a worker opens its database. */
 export interface SqliteOptions {
@@ -45,17 +56,17 @@ function prepared(sql: string): Database.Statement {
   return statement;
 }
 
-function run({ id, sql, parameters }: SqliteRequest): SqliteReply {
+function run(sql: string, parameters: readonly unknown[]): SqliteResult {
   const statement = prepared(sql);
   if (statement.reader) {
     const rows = statement.all(...parameters) as Record<string, unknown>[];
-    return { id, rows: rows.map(withBytes), changes: 0, lastId: 0 };
+    return { rows: rows.map(withBytes), changes: 0, lastId: 0 };
   }
   const { changes, lastInsertRowid } = statement.run(...parameters);
-  return { id, rows: [], changes, lastId: Number(lastInsertRowid) };
+  return { rows: [], changes, lastId: Number(lastInsertRowid) };
 }
 
-/** libsql gives a blob as an ArrayBuffer or a Buffer; callers get a Uint8Array. */
+/** libsql gives a blob as an ArrayBuffer; callers get a Uint8Array. */
 function withBytes(row: Record<string, unknown>): Record<string, unknown> {
   for (const key of Object.keys(row)) {
     if (row[key] instanceof ArrayBuffer) row[key] = new Uint8Array(row[key]);
@@ -63,11 +74,46 @@ function withBytes(row: Record<string, unknown>): Record<string, unknown> {
   return row;
 }
 
+/** The same connection for code that runs here. */
+const local = new Kysely<Tables>({
+  dialect: {
+    createAdapter: () => new SqliteAdapter(),
+    createDriver: () =>
+      new SqliteDriver({
+        database: {
+          close: () => undefined,
+          prepare: (sql) => {
+            const statement = prepared(sql);
+            return {
+              reader: statement.reader,
+              all: (parameters) => run(sql, parameters).rows,
+              run: (parameters) => {
+                const { changes, lastId } = run(sql, parameters);
+                return { changes, lastInsertRowid: lastId };
+              },
+              iterate: () => {
+                throw new Error("streaming is not supported: page by key");
+              },
+            };
+          },
+        },
+      }),
+    createIntrospector: (kysely) => new SqliteIntrospector(kysely),
+    createQueryCompiler: () => new SqliteQueryCompiler(),
+  },
+});
+
+async function answer(request: SqliteRequest): Promise<SqliteResult | UnitResult[]> {
+  if ("sql" in request) return run(request.sql, request.parameters);
+  return local.transaction().execute((trx) => appendUnits(trx, request.units));
+}
+
 port.on("message", (request: SqliteRequest) => {
-  try {
-    port.postMessage(run(request));
-  } catch (error) {
-    const { message, code } = error as Error & { code?: string };
-    port.postMessage({ id: request.id, error: { message, code: code ?? "" } } satisfies SqliteReply);
-  }
+  answer(request).then(
+    (result) => port.postMessage({ id: request.id, result } satisfies SqliteReply),
+    (error: Error & { code?: string }) => {
+      const { message, code = "" } = error;
+      port.postMessage({ id: request.id, error: { message, code } } satisfies SqliteReply);
+    },
+  );
 });

@@ -4,7 +4,7 @@ import { EntrySchema } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import type { ReceiptSchema } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import type { AuditLog } from "../../flow/audit-log.js";
 import { storedIdentity } from "../../store/chain-position.js";
-import type { StoredRecord } from "../../store/records.js";
+import type { StoredRecord } from "../../store/append.js";
 import { anchorOf, identityOf, sealedOf } from "../convert.js";
 
 /** A record's receipt at the stage that it has reached. */

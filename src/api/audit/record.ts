@@ -30,7 +30,7 @@ export function recordHandlers(log: AuditLog): Handlers {
   return {
     async recordEvent(request, context) {
       const record = encodeRecord(draftOf(request, context.values.get(callerKey)), log);
-      const [appended] = await log.acceptor.accept({ records: [record] });
+      const [appended] = await log.acceptor.accept([record]);
       if (appended === undefined) throw new Error("a record was accepted without a place");
       if (!appended.replayed && request.waitFor <= RecordState.ACCEPTED) {
         return accepted(record);
@@ -43,9 +43,9 @@ export function recordHandlers(log: AuditLog): Handlers {
 
     async *recordEvents(messages, context) {
       const caller = context.values.get(callerKey);
-      const line = { broken: false };
+      const line = log.acceptor.line();
       const acknowledgements = pipelined(messages, STREAM_DEPTH, (message) =>
-        log.acceptor.accept({ records: encodeAll(log, message, caller), line }),
+        log.acceptor.accept(encodeAll(log, message, caller), line),
       );
       for await (const appended of acknowledgements) {
         yield { recordIds: appended.map(({ id }) => hex(id)) };

@@ -1,0 +1,172 @@
+import type { Transaction } from "kysely";
+import { sameBytes } from "../core/bytes.js";
+import type { EncodedRecord } from "../core/record.js";
+import { insertRows } from "./insert.js";
+import { text } from "./tables.js";
+import type { Tables } from "./tables.js";
+
+/** A record as it is stored: its place in the log and its entry. */
+export interface StoredRecord {
+  /** Position in the log, from 0. */
+  readonly seq: number;
+  readonly id: Uint8Array;
+  readonly entry: Uint8Array;
+}
+
+/** Records that enter the log together or not at all. */
+export interface Unit {
+  readonly records: readonly EncodedRecord[];
+  /** The stream that the unit came on: once a unit of it has failed, none behind it is recorded. */
+  readonly line?: number | undefined;
+}
+
+/** The record that a draft has become; `replayed` if an earlier call had made it. */
+export interface Appended {
+  readonly seq: number;
+  readonly id: Uint8Array;
+  /** The entry of a replayed record; a new one has the entry that was handed in. */
+  readonly replayed: Uint8Array | undefined;
+}
+
+/** A request id of the unit that an earlier record has with another body. */
+export interface Reused {
+  /** Position of the record in its unit. */
+  readonly index: number;
+  readonly requestId: string;
+  /** The record that has the request id. */
+  readonly takenBy: Uint8Array;
+}
+
+/** What became of a unit: in the log, refused for a request id, or skipped behind a failed one. */
+export type UnitResult =
+  | { readonly appended: readonly Appended[] }
+  | { readonly reused: Reused }
+  | "skipped";
+
+const RECORD_COLUMNS = ["seq", "id", "entry", "subject", "type", "actor", "occur_time"] as const;
+const REQUEST_COLUMNS = ["caller", "request_id", "hash", "seq"] as const;
+
+/**
+ * Appends units of records at the end of the log. A record whose request was seen before is not
+ * written again; a unit that reuses a request id for another body fails alone and whole.
+ */
+export async function appendUnits(
+  trx: Transaction<Tables>,
+  units: readonly Unit[],
+): Promise<UnitResult[]> {
+  const all = units.flatMap(({ records }) => records);
+  const first = await lockTail(trx, all.length);
+  const known = await knownRequests(trx, all);
+  const broken = new Set<number>();
+  const fresh: EncodedRecord[] = [];
+  const results = units.map(({ records, line }): UnitResult => {
+    if (line !== undefined && broken.has(line)) return "skipped";
+    const result = placeUnit(records, known, first + fresh.length);
+    if ("reused" in result) {
+      if (line !== undefined) broken.add(line);
+      return result;
+    }
+    fresh.push(...records.filter((_, i) => result.appended[i]?.replayed === undefined));
+    return result;
+  });
+  await writeFresh(trx, fresh, first);
+  if (fresh.length < all.length) await setTail(trx, first + fresh.length);
+  return results;
+}
+
+/** Takes the lock that orders all writers, and room for so many records. Returns the first position. */
+async function lockTail(trx: Transaction<Tables>, count: number): Promise<number> {
+  await trx
+    .updateTable("tail")
+    .set((eb) => ({ length: eb("length", "+", count) }))
+    .where("id", "=", 1)
+    .execute();
+  const { length } = await trx.selectFrom("tail").select("length").executeTakeFirstOrThrow();
+  return Number(length) - count;
+}
+
+async function setTail(trx: Transaction<Tables>, length: number): Promise<void> {
+  await trx.updateTable("tail").set({ length }).where("id", "=", 1).execute();
+}
+
+/** A request id that is taken, and by which record. */
+interface KnownRequest extends StoredRecord {
+  readonly hash: Uint8Array;
+}
+
+/** The requests among these that are in the database already, by key. */
+async function knownRequests(
+  trx: Transaction<Tables>,
+  records: readonly EncodedRecord[],
+): Promise<Map<string, KnownRequest>> {
+  const byCaller = new Map<string, string[]>();
+  for (const { caller, request } of records) {
+    if (request === undefined) continue;
+    const ids = byCaller.get(caller);
+    if (ids === undefined) byCaller.set(caller, [request.id]);
+    else ids.push(request.id);
+  }
+  const known = new Map<string, KnownRequest>();
+  for (const [caller, ids] of byCaller) {
+    for (let at = 0; at < ids.length; at += 1000) {
+      const rows = await trx
+        .selectFrom("requests")
+        .innerJoin("records", "records.seq", "requests.seq")
+        .select(["request_id", "hash", "records.seq", "id", "entry"])
+        .where("caller", "=", caller)
+        .where("request_id", "in", ids.slice(at, at + 1000))
+        .execute();
+      for (const row of rows) {
+        known.set(requestKey(caller, text(row.request_id)), { ...row, seq: Number(row.seq) });
+      }
+    }
+  }
+  return known;
+}
+
+function requestKey(caller: string, id: string): string {
+  return `${caller}\n${id}`;
+}
+
+/** Gives a unit's records their places, and notes its requests for the units behind. */
+function placeUnit(
+  unit: readonly EncodedRecord[],
+  known: Map<string, KnownRequest>,
+  first: number,
+): { readonly appended: Appended[] } | { readonly reused: Reused } {
+  const mine = new Map<string, KnownRequest>();
+  const appended: Appended[] = [];
+  let seq = first;
+  for (const [index, { id, entry, caller, request }] of unit.entries()) {
+    const key = request && requestKey(caller, request.id);
+    const earlier = key === undefined ? undefined : (known.get(key) ?? mine.get(key));
+    if (earlier === undefined) {
+      if (key !== undefined && request) mine.set(key, { seq, id, entry, hash: request.hash });
+      appended.push({ seq, id, replayed: undefined });
+      seq += 1;
+    } else if (request && sameBytes(earlier.hash, request.hash)) {
+      appended.push({ seq: earlier.seq, id: earlier.id, replayed: earlier.entry });
+    } else {
+      return { reused: { index, requestId: request?.id ?? "", takenBy: earlier.id } };
+    }
+  }
+  for (const [key, request] of mine) known.set(key, request);
+  return { appended };
+}
+
+async function writeFresh(
+  trx: Transaction<Tables>,
+  fresh: readonly EncodedRecord[],
+  first: number,
+): Promise<void> {
+  const records: unknown[][] = [];
+  const requests: unknown[][] = [];
+  for (const [i, { id, entry, caller, request, columns }] of fresh.entries()) {
+    const seq = first + i;
+    const { subject, type, actor, occurTime } = columns;
+    records.push([seq, id, entry, subject, type, actor, occurTime]);
+    if (request !== undefined) requests.push([caller, request.id, request.hash, seq]);
+  }
+  await insertRows(trx, "records", RECORD_COLUMNS, records);
+  await insertRows(trx, "requests", REQUEST_COLUMNS, requests);
+}
