@@ -61,8 +61,8 @@ export async function startService(
   );
   await migrate(database);
   const access = chainAccess(config, embedded);
-  const watch = new ProgressWatch(database);
-  const link = new ChainLink({
+  const watch = new ProgressWatch(database, () => link.hurry());
+  const link: ChainLink = new ChainLink({
     database,
     watch,
     log: logIdOf(config.LOG_NAME),
@@ -79,7 +79,7 @@ export async function startService(
     proofs: new ProofMaker(database),
     scale: config.THREAT_SCALE === "1" ? ThreatScale.UNIT : ThreatScale.HUNDRED,
     connection: () => link.connection,
-    sealNow: () => link.wake(),
+    sealNow: () => link.hurry(),
   };
   const doors = await openDoors(config, log, link, logger);
   try {

@@ -10,6 +10,9 @@ export interface Deployment {
   readonly transactionHash: string;
 }
 
+/** Compiling and deploying take seconds; a minute or two on a busy machine. */
+const TIMEOUT_MS = 180_000;
+
 const ROOT = new URL("../../../", import.meta.url).pathname;
 
 /** The deployment of AuditLog that Truffle's artifacts in a folder record for a chain. */
@@ -30,8 +33,15 @@ export async function runMigrations(rpcUrl: string, buildDir: string): Promise<v
   const truffle = createRequire(import.meta.url).resolve("truffle/build/cli.bundled.js");
   const child = spawn(process.execPath, [truffle, "migrate", "--network", "anchord"], {
     cwd: ROOT,
-    env: { ...process.env, BLOCKCHAIN_RPC_URL: rpcUrl, TRUFFLE_BUILD_DIR: buildDir, PRIVATE_KEY: "" },
+    env: {
+      ...process.env,
+      BLOCKCHAIN_RPC_URL: rpcUrl,
+      TRUFFLE_BUILD_DIR: buildDir,
+      PRIVATE_KEY: "",
+      XDG_CONFIG_HOME: buildDir, // Truffle hangs where it cannot write its configuration
+    },
     stdio: ["ignore", "pipe", "pipe"],
+    timeout: TIMEOUT_MS,
   });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {

@@ -18,12 +18,18 @@ export interface TailState {
   readonly blocks: readonly KnownBlock[];
 }
 
+/** A seal in a block that was followed. */
+export interface FollowedSeal extends SealedEvent {
+  /** The block's time, in seconds since 1970. */
+  readonly blockTime: number;
+}
+
 /** What a chain did since it was last looked at. */
 export type ChainStep =
   | {
       readonly type: "advanced";
       readonly blocks: readonly KnownBlock[];
-      readonly seals: readonly SealedEvent[];
+      readonly seals: readonly FollowedSeal[];
       readonly blockNumber: number;
       readonly finalNumber: number;
     }
@@ -86,7 +92,7 @@ export async function* chainSteps(
   const remembered = latest.number - options.confirmations - EXTRA_BLOCKS;
   while (blockNumber < latest.number) {
     const to = Math.min(latest.number, blockNumber + options.range);
-    const step = await readRange(chain, id, blockNumber + 1, to, remembered, blocks[0]);
+    const step = await readRange(chain, id, { from: blockNumber + 1, to, remembered, latest, parent: blocks[0] });
     yield { ...step, finalNumber: Math.min(finalNumber, to) };
     blockNumber = to;
     blocks = step.blocks.length > 0 ? [...step.blocks].reverse() : blocks;
@@ -119,28 +125,40 @@ async function forkPoint(
 async function readRange(
   chain: Chain,
   id: LogId,
-  from: number,
-  to: number,
-  remembered: number,
-  parent: KnownBlock | undefined,
+  range: {
+    readonly from: number;
+    readonly to: number;
+    readonly remembered: number;
+    readonly latest: Block;
+    readonly parent: KnownBlock | undefined;
+  },
 ) {
-  const seals = await chain.sealedEvents(id, from, to);
-  const blocks: KnownBlock[] = [];
-  let previous = parent;
+  const { from, to, remembered, latest } = range;
+  const events = await chain.sealedEvents(id, from, to);
+  const read = new Map<number, Block>();
+  let previous = range.parent;
   for (let number = Math.max(from, Math.min(to, remembered)); number <= to; number++) {
-    const block = await chain.block(number);
-    if (block === undefined) throw new ChainMoved(`block ${number} has gone while it was read`);
+    const block = number === latest.number ? latest : await requireBlock(chain, number);
     if (previous?.number === number - 1 && block.parentHash !== hex0x(previous.hash)) {
       throw new ChainMoved(`block ${number} has another parent than was read`);
     }
     previous = { number, hash: unhex(block.hash) };
-    blocks.push(previous);
+    read.set(number, block);
   }
-  const hashes = new Map(blocks.map(({ number, hash }) => [number, hex0x(hash)]));
-  for (const { blockNumber, blockHash } of seals) {
-    if ((hashes.get(blockNumber) ?? blockHash) !== blockHash) {
-      throw new ChainMoved(`block ${blockNumber} was replaced while it was read`);
+  const seals: FollowedSeal[] = [];
+  for (const event of events) {
+    const block = read.get(event.blockNumber) ?? (await requireBlock(chain, event.blockNumber));
+    if (block.hash !== event.blockHash) {
+      throw new ChainMoved(`block ${block.number} was replaced while it was read`);
     }
+    seals.push({ ...event, blockTime: block.time });
   }
+  const blocks = [...read.values()].map(({ number, hash }) => ({ number, hash: unhex(hash) }));
   return { type: "advanced" as const, blocks, seals, blockNumber: to };
+}
+
+async function requireBlock(chain: Chain, number: number): Promise<Block> {
+  const block = await chain.block(number);
+  if (block === undefined) throw new ChainMoved(`block ${number} has gone while it was read`);
+  return block;
 }

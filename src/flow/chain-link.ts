@@ -77,8 +77,16 @@ export class ChainLink {
     const access = await open();
     const { chain, contract, signer } = access;
     const identity = await connectLog(database, chain, contract, log);
-    const onBroadcast = () => this.#following.wake();
-    const sealer = new Sealer({ database, chain, signer, identity, maxRecords, onBroadcast, log: logger });
+    const sealer = new Sealer({
+      database,
+      chain,
+      signer,
+      identity,
+      maxRecords,
+      isAwaited: () => this.parts.watch.isAwaited,
+      onBroadcast: () => this.#following.wake(),
+      log: logger,
+    });
     this.#connected = { access, connection: { chain, identity, sealer: signer.address }, sealer };
     this.wake();
   }
@@ -90,6 +98,11 @@ export class ChainLink {
   /** Says that there is something to seal. */
   wake(): void {
     this.#sealing.wake();
+  }
+
+  /** Says that somebody waits for it to be sealed. */
+  hurry(): void {
+    this.#sealing.hurry();
   }
 
   async stop(): Promise<void> {

@@ -2,7 +2,7 @@ import { sameBytes, unhex } from "../core/bytes.js";
 import type { LogId } from "../core/head.js";
 import type { Chain, SealedEvent } from "../chain/port.js";
 import { chainSteps } from "../chain/tail.js";
-import type { ChainStep, TailOptions } from "../chain/tail.js";
+import type { ChainStep, FollowedSeal, TailOptions } from "../chain/tail.js";
 import { anchorBatch, findBatch, retractAbove } from "../store/batches.js";
 import type { StoredAnchor } from "../store/batches.js";
 import {
@@ -102,19 +102,16 @@ async function checkOurs(database: Database, { seal, head }: SealedEvent): Promi
   }
 }
 
-async function anchorOf(chain: Chain, event: SealedEvent): Promise<StoredAnchor> {
-  const [block, mined] = await Promise.all([
-    chain.block(event.blockNumber),
-    chain.mined(event.transactionHash),
-  ]);
-  if (block?.hash !== event.blockHash || mined?.blockHash !== event.blockHash) {
+async function anchorOf(chain: Chain, event: FollowedSeal): Promise<StoredAnchor> {
+  const mined = await chain.mined(event.transactionHash);
+  if (mined?.blockHash !== event.blockHash) {
     throw new Error(`block ${event.blockNumber} was replaced while it was read`);
   }
   return {
     transactionHash: unhex(event.transactionHash),
     blockNumber: event.blockNumber,
     blockHash: unhex(event.blockHash),
-    blockTime: block.time,
+    blockTime: event.blockTime,
     gasUsed: mined.gasUsed,
   };
 }

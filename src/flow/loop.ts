@@ -1,16 +1,20 @@
 import type { Logger } from "pino";
 import { messageOf } from "../core/errors.js";
 
-/** What a turn of a loop found: more to do at once, or nothing for now. */
-export type Turn = "again" | "idle";
+/**
+ * What a turn of a loop found: more to do at once; nothing until it is woken or time has passed; or
+ * nothing for so many milliseconds, however often it is woken, unless it is hurried.
+ */
+export type Turn = "again" | "idle" | { readonly restMs: number };
 
 const MAX_BACKOFF_MS = 5_000;
 
 /** Work that goes on until it is stopped: turn after turn, a pause when idle, backoff after a failure. */
 export class Loop {
   #stopping = false;
-  #wake: () => void = () => undefined;
+  #endPause: () => void = () => undefined;
   #woken = false;
+  #resting = false;
   #running: Promise<void> | undefined;
   #failures = 0;
   #failure: string | undefined;
@@ -33,13 +37,19 @@ export class Loop {
   /** Ends a pause early, or makes the next one not happen. */
   wake(): void {
     this.#woken = true;
-    this.#wake();
+    if (!this.#resting) this.#endPause();
+  }
+
+  /** Ends a rest early as well. */
+  hurry(): void {
+    this.#woken = true;
+    this.#endPause();
   }
 
   /** Lets the current turn finish, then ends. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    this.wake();
+    this.hurry();
     await this.#running;
   }
 
@@ -47,7 +57,9 @@ export class Loop {
     while (!this.#stopping) {
       this.#woken = false;
       const pauseMs = await this.#oneTurn();
-      if (pauseMs > 0 && !this.#woken && !this.#stopping) await this.#pause(pauseMs);
+      if (this.#stopping || pauseMs === 0) continue;
+      if (this.#resting || !this.#woken) await this.#pause(pauseMs);
+      this.#resting = false;
     }
   }
 
@@ -57,7 +69,10 @@ export class Loop {
       if (this.#failure !== undefined) this.options.log.info({ loop: this.name }, "recovered");
       this.#failures = 0;
       this.#failure = undefined;
-      return result === "again" ? 0 : this.options.idleMs;
+      if (result === "again") return 0;
+      if (result === "idle") return this.options.idleMs;
+      this.#resting = true;
+      return result.restMs;
     } catch (error) {
       const message = messageOf(error);
       if (message !== this.#failure) this.options.log.warn({ loop: this.name, err: error }, message);
@@ -70,7 +85,7 @@ export class Loop {
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, ms);
-      this.#wake = () => {
+      this.#endPause = () => {
         clearTimeout(timer);
         resolve();
       };

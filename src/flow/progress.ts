@@ -16,7 +16,16 @@ export class ProgressWatch {
   #timer: NodeJS.Timeout | undefined;
   #refreshing: Promise<void> | undefined;
 
-  constructor(private readonly database: Database) {}
+  constructor(
+    private readonly database: Database,
+    /** Called when somebody starts to wait. */
+    private readonly onAwaited: () => void,
+  ) {}
+
+  /** Whether anybody waits. */
+  get isAwaited(): boolean {
+    return this.#waiters.size > 0;
+  }
 
   /** Resolves when the condition holds, or when the signal aborts; never rejects. */
   async until(isMet: (progress: Progress) => boolean, signal: AbortSignal): Promise<void> {
@@ -27,6 +36,7 @@ export class ProgressWatch {
     this.#waiters.add(waiter);
     signal.addEventListener("abort", done, { once: true });
     this.#schedule();
+    this.onAwaited();
     this.changed();
     try {
       await met;

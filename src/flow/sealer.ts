@@ -28,6 +28,8 @@ export interface SealerParts {
   readonly identity: StoredIdentity;
   /** Most records of one batch. */
   readonly maxRecords: number;
+  /** Whether a caller waits for its record to be on the chain. */
+  readonly isAwaited: () => boolean;
   /** Called after a transaction was handed to the node. */
   readonly onBroadcast: () => void;
   readonly log: Logger;
@@ -40,6 +42,12 @@ const FEES_MS = 5_000;
 const REBROADCAST_MS = 3_000;
 
 /**
+ * A seal costs the same for one record as for thousands, so while nobody waits for one, sealing rests
+ * for some times as long as the last seal took, within a limit.
+ */
+const REST = { factor: 4, mostMs: 1_000 } as const;
+
+/**
  * Seals one batch after the other: the next begins when the last is on the chain, so its size adapts
  * to what has gathered meanwhile. Signed transactions are stored before they are broadcast.
  */
@@ -48,6 +56,8 @@ export class Sealer {
   #fees: { readonly value: Fees; readonly until: number } | undefined;
   #difficulty: number | undefined;
   #broadcast: { readonly hash: string; readonly at: number } | undefined;
+  #sealing: { readonly since: number } | undefined;
+  #restUntil = 0;
 
   constructor(private readonly parts: SealerParts) {}
 
@@ -72,6 +82,9 @@ export class Sealer {
   }
 
   async #sealNext(last: StoredBatch | undefined): Promise<Turn> {
+    const restMs = this.#rest();
+    if (restMs > 0) return { restMs };
+    const since = Date.now();
     const { database, identity, maxRecords } = this.parts;
     const difficulty = await this.#checkChain(last);
     const next = await nextBatch(database, identity, last, { maxRecords, difficulty });
@@ -83,8 +96,20 @@ export class Sealer {
       await insertOperation(trx, Number(next.batch.seal.number), signed, Date.now());
     });
     await faultPoint("seal.after-commit");
+    this.#sealing = { since };
     await this.#send(signed);
     return "idle";
+  }
+
+  /** How long to gather before the next seal, in milliseconds. */
+  #rest(): number {
+    const now = Date.now();
+    if (this.#sealing !== undefined) {
+      const took = now - this.#sealing.since;
+      this.#restUntil = now + Math.min(REST.mostMs, REST.factor * took);
+      this.#sealing = undefined;
+    }
+    return this.parts.isAwaited() ? 0 : Math.max(0, this.#restUntil - now);
   }
 
   /** Before the first seal: the chain must stand where the database says. Returns the difficulty. */
