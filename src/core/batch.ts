@@ -9,29 +9,22 @@ export interface Unplaced {
   readonly id: Uint8Array;
   /** Position in the log of the record before it in its trail. */
   readonly previousSeq: number | undefined;
+  /** The leaf of that record, where it has one already. */
+  readonly previous: TrailLeaf | undefined;
 }
 
-/**
- * The leaves of consecutive records. `earlier` has the leaves, by position in the log, of the records
- * before the first that these follow. Requires all of those to be there.
- */
-export function placeRecords(
-  records: readonly Unplaced[],
-  earlier: ReadonlyMap<number, TrailLeaf>,
-): TrailLeaf[] {
+/** The leaves of consecutive records. Requires the leaf of every record before the first of these. */
+export function placeRecords(records: readonly Unplaced[]): TrailLeaf[] {
   const first = records[0]?.seq ?? 0;
   const leaves: TrailLeaf[] = [];
-  for (const { id, previousSeq } of records) {
-    leaves.push(nextLeaf(id, before(previousSeq)));
+  for (const { id, previousSeq, previous } of records) {
+    const before = previousSeq === undefined ? undefined : (previous ?? leaves[previousSeq - first]);
+    if (previousSeq !== undefined && before === undefined) {
+      throw new Error(`the leaf of record ${previousSeq} is missing from the database: restore it`);
+    }
+    leaves.push(nextLeaf(id, before));
   }
   return leaves;
-
-  function before(seq: number | undefined): TrailLeaf | undefined {
-    if (seq === undefined) return undefined;
-    const previous = seq >= first ? leaves[seq - first] : earlier.get(seq);
-    if (previous === undefined) throw new Error(`the leaf of record ${seq} is missing`);
-    return previous;
-  }
 }
 
 /** The leaf of a record after another of its trail, or of the first. */

@@ -49,5 +49,6 @@ export function invalidFields(violations: readonly FieldViolation[]): AnchordErr
 
 /** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const { message } = (error ?? {}) as { message?: unknown };
+  return typeof message === "string" && message !== "" ? message : String(error);
 }

@@ -1,18 +1,23 @@
+import { hash } from "node:crypto";
 import { sha256 } from "./bytes.js";
 
 /** The Merkle tree of RFC 9162, section 2.1, with SHA-256. All hashes are 32 bytes. */
 
 const LEAF_PREFIX = Uint8Array.of(0x00);
-const NODE_PREFIX = Uint8Array.of(0x01);
 
 /** The hash of a leaf with these contents. */
 export function leafHash(...contents: readonly Uint8Array[]): Buffer {
   return sha256(LEAF_PREFIX, ...contents);
 }
 
-/** The hash of an inner node. */
+/** An inner node before it is hashed: written over and over, since trees hash millions of them. */
+const node = Buffer.alloc(65, 0x01);
+
+/** The hash of an inner node. Requires two hashes of 32 bytes. */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
-  return sha256(NODE_PREFIX, left, right);
+  node.set(left, 1);
+  node.set(right, 33);
+  return hash("sha256", node, "buffer");
 }
 
 /** The levels of the tree from the leaves up; the last has the root alone. Requires a leaf. */
@@ -60,20 +65,20 @@ export function rootFromPath(
 ): Uint8Array | undefined {
   let position = index;
   let last = size - 1n;
-  let node = leaf;
+  let hashed = leaf;
   for (const sibling of path) {
     if (last === 0n) return undefined;
     if (position % 2n === 1n || position === last) {
-      node = nodeHash(sibling, node);
+      hashed = nodeHash(sibling, hashed);
       while (position % 2n === 0n && position !== 0n) {
         position /= 2n;
         last /= 2n;
       }
     } else {
-      node = nodeHash(node, sibling);
+      hashed = nodeHash(hashed, sibling);
     }
     position /= 2n;
     last /= 2n;
   }
-  return last === 0n ? node : undefined;
+  return last === 0n ? hashed : undefined;
 }

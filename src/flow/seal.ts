@@ -1,14 +1,11 @@
 import { placeRecords } from "../core/batch.js";
-import type { Unplaced } from "../core/batch.js";
 import { ZERO32 } from "../core/bytes.js";
 import { findNonce, genesisHead, nextHead } from "../core/head.js";
 import type { LogId } from "../core/head.js";
 import { merkleRoot } from "../core/merkle.js";
-import type { TrailLeaf } from "../core/trail.js";
-import { leavesAt } from "../store/batches.js";
 import type { StoredBatch, StoredLeaf } from "../store/batches.js";
 import type { Database } from "../store/database.js";
-import { pendingRecords } from "../store/records.js";
+import { linkedRecords } from "../store/records.js";
 
 /** A batch that is ready to be stored and sealed. */
 export interface NewBatch {
@@ -24,11 +21,11 @@ export async function nextBatch(
   options: { readonly maxRecords: number; readonly difficulty: number },
 ): Promise<NewBatch | undefined> {
   const firstSeq = last === undefined ? 0 : last.firstSeq + Number(last.seal.size);
-  const pending = await pendingRecords(database, firstSeq, options.maxRecords);
+  const pending = await linkedRecords(database, firstSeq, options.maxRecords);
   if (pending.length === 0) return undefined;
   const gap = pending.findIndex(({ seq }, i) => seq !== firstSeq + i);
   if (gap >= 0) throw new Error(`record ${firstSeq + gap} is missing from the database: restore it`);
-  const placed = placeRecords(pending, await earlierLeaves(database, pending, firstSeq));
+  const placed = placeRecords(pending);
   const previousHead = last?.head ?? genesisHead(log);
   const unworked = {
     number: (last?.seal.number ?? 0n) + 1n,
@@ -50,17 +47,4 @@ export async function nextBatch(
     },
     leaves: placed.map(({ index, leaf }, i) => ({ seq: firstSeq + i, trailIndex: index, leaf })),
   };
-}
-
-/** The leaves of the sealed records that pending ones follow, by position in the log. */
-async function earlierLeaves(
-  database: Database,
-  pending: readonly Unplaced[],
-  firstSeq: number,
-): Promise<Map<number, TrailLeaf>> {
-  const seqs = pending.flatMap(({ previousSeq }) =>
-    previousSeq !== undefined && previousSeq < firstSeq ? [previousSeq] : [],
-  );
-  const leaves = await leavesAt(database, seqs);
-  return new Map(leaves.map(({ seq, trailIndex, leaf }) => [seq, { index: trailIndex, leaf }]));
 }

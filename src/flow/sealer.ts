@@ -96,7 +96,8 @@ export class Sealer {
       await insertOperation(trx, Number(next.batch.seal.number), signed, Date.now());
     });
     await faultPoint("seal.after-commit");
-    this.#sealing = { since };
+    const full = next.leaves.length === maxRecords;
+    this.#sealing = full ? undefined : { since };
     await this.#send(signed);
     return "idle";
   }

@@ -8,13 +8,13 @@ import { columnsOf, decodeEntry } from "../core/record.js";
 import { trailLeaf } from "../core/trail.js";
 import type { Entry } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import type { Chain } from "../chain/port.js";
-import { findBatch, leavesAt, progress } from "../store/batches.js";
+import { findBatch, progress } from "../store/batches.js";
 import type { StoredBatch } from "../store/batches.js";
 import { followedBlocks } from "../store/chain-position.js";
 import type { StoredIdentity } from "../store/chain-position.js";
 import type { Database } from "../store/database.js";
 import { minedOperation } from "../store/operations.js";
-import { logLength, pendingRecords, recordRows } from "../store/records.js";
+import { logLength, linkedRecords, recordRows } from "../store/records.js";
 import type { RecordRow } from "../store/records.js";
 
 /** Something in the database that does not hold. */
@@ -232,7 +232,7 @@ class LogCheck {
     for (let from = stored.firstSeq; from < to; from += CHUNK) {
       const end = Math.min(to, from + CHUNK);
       const rows = await recordRows(this.database, from, end);
-      const previous = await this.#previousLeaves(rows, from, end);
+      const previous = await this.#previousLeaves(from, end);
       const problems = missing(rows, from, end, number);
       for (const row of rows) {
         problems.push(...recordProblems(row, number, previous.get(row.seq)));
@@ -260,21 +260,9 @@ class LogCheck {
   }
 
   /** The leaf before each record in its trail, by the record's position; none for a first record. */
-  async #previousLeaves(rows: readonly RecordRow[], from: number, end: number) {
-    const before = new Map(
-      (await pendingRecords(this.database, from, end - from)).map((each) => [
-        each.seq,
-        each.previousSeq,
-      ]),
-    );
-    const seqs = [...new Set([...before.values()].filter((seq) => seq !== undefined))];
-    const leaves = new Map((await leavesAt(this.database, seqs)).map((leaf) => [leaf.seq, leaf]));
-    return new Map(
-      rows.map(({ seq }) => {
-        const leaf = leaves.get(before.get(seq) ?? -1);
-        return [seq, leaf && { index: leaf.trailIndex, leaf: leaf.leaf }] as const;
-      }),
-    );
+  async #previousLeaves(from: number, end: number): Promise<Map<number, Previous>> {
+    const linked = await linkedRecords(this.database, from, end - from);
+    return new Map(linked.map(({ seq, previous }) => [seq, previous]));
   }
 }
 

@@ -140,21 +140,6 @@ export async function leavesOfRange(
   return rows.map(storedLeaf);
 }
 
-/** The leaves at these positions, in no order. */
-export async function leavesAt(
-  database: Database,
-  seqs: readonly number[],
-): Promise<StoredLeaf[]> {
-  const found: StoredLeaf[] = [];
-  for (let at = 0; at < seqs.length; at += 1000) {
-    const rows = await database.read((db) =>
-      db.selectFrom("leaves").selectAll().where("seq", "in", seqs.slice(at, at + 1000)).execute(),
-    );
-    found.push(...rows.map(storedLeaf));
-  }
-  return found;
-}
-
 /** Notes where a batch stands on the chain. */
 export async function anchorBatch(
   trx: Transaction<Tables>,
@@ -207,7 +192,7 @@ export async function progress(database: Database): Promise<Progress> {
     const all = db.selectFrom("batches");
     const last = await lastOf(all);
     const anchored = await lastOf(all.where("block_number", "is not", null));
-    const position = await db.selectFrom("position").select("final_number").executeTakeFirst();
+    const position = await db.selectFrom("chain_position").select("final_number").executeTakeFirst();
     const limit = Number(position?.final_number ?? -1);
     const final = await lastOf(all.where("block_number", "<=", limit));
     return {

@@ -60,7 +60,7 @@ export async function storeIdentity(database: Database, identity: StoredIdentity
       })
       .execute();
     await trx
-      .insertInto("position")
+      .insertInto("chain_position")
       .values({ id: 1, block_number: identity.deployBlock - 1, final_number: -1 })
       .execute();
   });
@@ -69,7 +69,7 @@ export async function storeIdentity(database: Database, identity: StoredIdentity
 /** How far the chain was followed; undefined before the first contact. */
 export async function chainPosition(database: Database): Promise<ChainPosition | undefined> {
   const row = await database.read((db) =>
-    db.selectFrom("position").selectAll().executeTakeFirst(),
+    db.selectFrom("chain_position").selectAll().executeTakeFirst(),
   );
   return row && { blockNumber: Number(row.block_number), finalNumber: Number(row.final_number) };
 }
@@ -80,7 +80,7 @@ export async function setPosition(
   position: ChainPosition,
 ): Promise<void> {
   await trx
-    .updateTable("position")
+    .updateTable("chain_position")
     .set({ block_number: position.blockNumber, final_number: position.finalNumber })
     .where("id", "=", 1)
     .execute();

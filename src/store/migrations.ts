@@ -74,8 +74,8 @@ const CHANGES: Readonly<Record<string, (types: ColumnTypes) => Change>> = {
       log ${t.digest} not null,
       genesis_hash ${t.digest} not null,
       deploy_block bigint not null)`),
-  "0016-position": (t) =>
-    table(`position (
+  "0016-chain-position": (t) =>
+    table(`chain_position (
       id ${t.key} primary key,
       block_number bigint not null,
       final_number bigint not null)`),

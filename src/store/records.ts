@@ -105,36 +105,44 @@ export async function countByType(
 }
 
 
-/** The records of a range that is about to be sealed, in log order. */
-export async function pendingRecords(
+/** Records from a position on, in log order, each with the one before it in its trail. */
+export async function linkedRecords(
   database: Database,
   fromSeq: number,
   limit: number,
 ): Promise<Unplaced[]> {
   const rows = await database.read((db) =>
     db
-      .selectFrom("records as r")
-      .select((eb) => [
-        "r.seq",
-        "r.id",
-        eb
-          .selectFrom("records as q")
-          .select("q.seq")
-          .whereRef("q.subject", "=", "r.subject")
-          .whereRef("q.seq", "<", "r.seq")
-          .orderBy("q.seq", "desc")
-          .limit(1)
-          .as("previous"),
-      ])
-      .where("r.seq", ">=", fromSeq)
-      .orderBy("r.seq")
-      .limit(limit)
+      .with("linked", (cte) =>
+        cte
+          .selectFrom("records as r")
+          .select((eb) => [
+            "r.seq",
+            "r.id",
+            eb
+              .selectFrom("records as q")
+              .select("q.seq")
+              .whereRef("q.subject", "=", "r.subject")
+              .whereRef("q.seq", "<", "r.seq")
+              .orderBy("q.seq", "desc")
+              .limit(1)
+              .as("previous"),
+          ])
+          .where("r.seq", ">=", fromSeq)
+          .orderBy("r.seq")
+          .limit(limit),
+      )
+      .selectFrom("linked")
+      .leftJoin("leaves", "leaves.seq", "linked.previous")
+      .select(["linked.seq", "linked.id", "previous", "trail_index", "leaf"])
+      .orderBy("linked.seq")
       .execute(),
   );
-  return rows.map(({ seq, id, previous }) => ({
+  return rows.map(({ seq, id, previous, trail_index, leaf }) => ({
     seq: Number(seq),
     id,
     previousSeq: previous === null ? undefined : Number(previous),
+    previous: leaf === null ? undefined : { index: Number(trail_index), leaf },
   }));
 }
 

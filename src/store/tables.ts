@@ -87,7 +87,7 @@ export interface IdentityTable {
 }
 
 /** One row: how far the chain was followed, and up to which block it is final. */
-export interface PositionTable {
+export interface ChainPositionTable {
   id: number;
   block_number: number;
   final_number: number;
@@ -110,7 +110,7 @@ export interface Tables {
   operations: OperationsTable;
   blocks: BlocksTable;
   identity: IdentityTable;
-  position: PositionTable;
+  chain_position: ChainPositionTable;
   leases: LeasesTable;
 }
 
