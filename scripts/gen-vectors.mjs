@@ -162,7 +162,7 @@ const REQUESTS = {
 
 const records = Object.entries(REQUESTS).map(([name, json], i) => {
   const request = fromJson(RecordEventRequestSchema, json);
-  const { requestId, ...rest } = json;
+  const { requestId: _, ...rest } = json;
   const record = encodeRecord(
     {
       caller: i % 2 === 0 ? "local" : "0123456789abcdef",

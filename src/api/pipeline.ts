@@ -17,16 +17,12 @@ export async function* pipelined<I, O>(
     try {
       for await (const input of inputs) {
         if (abandoned) return;
-        const result = work(input);
-        result.catch(() => undefined); // it is looked at when its turn comes
-        queue.push(result);
+        queue.push(handled(work(input)));
         changed.notify();
         while (queue.length >= depth && !abandoned) await changed.wait();
       }
     } catch (error) {
-      const failure = Promise.reject(error as Error);
-      failure.catch(() => undefined);
-      queue.push(failure);
+      queue.push(handled(Promise.reject(error as Error)));
     } finally {
       ended = true;
       changed.notify();
@@ -38,7 +34,7 @@ export async function* pipelined<I, O>(
       const [head] = queue;
       if (head !== undefined) {
         const result = await head;
-        queue.shift();
+        void queue.shift(); // settled: it was awaited above
         changed.notify();
         yield result;
       } else if (ended) {
@@ -50,6 +46,12 @@ export async function* pipelined<I, O>(
     abandoned = true;
     changed.notify();
   }
+}
+
+/** A promise that may fail before anyone looks at it: that happens when its turn comes. */
+function handled<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
 }
 
 /** Wakes everyone who waits. */

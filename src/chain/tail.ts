@@ -112,7 +112,7 @@ async function forkPoint(
   for (const known of blocks) {
     if (known.number > latest.number) continue;
     const block = known.number === latest.number ? latest : await chain.block(known.number);
-    if (block !== undefined && block.hash === hex0x(known.hash)) {
+    if (block?.hash === hex0x(known.hash)) {
       return known.number === latest.number && known.number < blockNumber
         ? "lagging"
         : known.number;

@@ -1,8 +1,10 @@
 import { auditLogAbi } from "../../gen/contracts/audit-log.js";
-import { hex0x, unhex } from "../core/bytes.js";
+import { hex0x, sameBytes, unhex, ZERO32 } from "../core/bytes.js";
+import { AnchordError } from "../core/errors.js";
 import type { BatchSeal, LogId } from "../core/head.js";
 import type { ChainBatch } from "../core/receipt.js";
 import { contractOf } from "./contracts.js";
+import type { Decoded } from "./contracts.js";
 import { BroadcastRefused } from "./port.js";
 import type { Block, Call, Chain, Fees, Mined, SealedEvent } from "./port.js";
 import { connectRpc, RpcFault } from "./rpc.js";
@@ -32,7 +34,7 @@ interface RpcBlock {
 }
 
 interface RpcReceipt {
-  readonly blockNumber: string;
+  readonly blockNumber: string | null;
   readonly blockHash: string;
   readonly status: string;
   readonly gasUsed: string;
@@ -50,25 +52,25 @@ class Web3Chain implements Chain {
   constructor(private readonly rpc: Rpc) {}
 
   async chainId(): Promise<bigint> {
-    return BigInt(await this.rpc<string>("eth_chainId"));
+    return BigInt(await this.#ask<string>("eth_chainId"));
   }
 
   async genesisHash(): Promise<string> {
-    const genesis = await this.rpc<RpcBlock>("eth_getBlockByNumber", "0x0", false);
+    const genesis = await this.#ask<RpcBlock>("eth_getBlockByNumber", "0x0", false);
     return genesis.hash;
   }
 
   async latestBlock(): Promise<Block> {
-    return asBlock(await this.rpc<RpcBlock>("eth_getBlockByNumber", "latest", false));
+    return asBlock(await this.#ask<RpcBlock>("eth_getBlockByNumber", "latest", false));
   }
 
   async block(number: number): Promise<Block | undefined> {
-    const block = await this.rpc<RpcBlock | null>("eth_getBlockByNumber", quantity(number), false);
+    const block = await this.#ask<RpcBlock | null>("eth_getBlockByNumber", quantity(number), false);
     return block === null ? undefined : asBlock(block);
   }
 
   async sealedEvents(id: LogId, fromBlock: number, toBlock: number): Promise<SealedEvent[]> {
-    const logs = await this.rpc<RpcLog[]>("eth_getLogs", {
+    const logs = await this.#ask<RpcLog[]>("eth_getLogs", {
       address: id.contract,
       topics: [AUDIT_LOG.topic("BatchSealed"), hex0x(id.log)],
       fromBlock: quantity(fromBlock),
@@ -99,20 +101,24 @@ class Web3Chain implements Chain {
       const { 0: version } = await this.#view(contract, "version", []);
       return name === CONTRACT_NAME && version === CONTRACT_VERSION;
     } catch (error) {
-      if (error instanceof RpcFault || error instanceof UndecodableAnswer) return false;
+      if (error instanceof NotTheContract) return false;
       throw error;
     }
   }
 
   async batch({ contract, log }: LogId, number: bigint): Promise<ChainBatch | undefined> {
-    const found = await this.#view(contract, "batchOf", [hex0x(log), number]);
-    const batch = {
-      root: unhex(found["root"] as string),
-      head: unhex(found["head"] as string),
-      size: BigInt(found["size"] as string),
-      time: BigInt(found["time"] as string),
-    };
-    return batch.size === 0n ? undefined : batch;
+    try {
+      const found = await this.#view(contract, "batchOf", [hex0x(log), number]);
+      const root = unhex(found["root"] as string);
+      const head = unhex(found["head"] as string);
+      const size = BigInt(found["size"] as string);
+      const time = BigInt(found["time"] as string);
+      const absent = [root, head].every((digest) => sameBytes(digest, ZERO32)) && size + time === 0n;
+      return absent ? undefined : { root, head, size, time };
+    } catch (error) {
+      if (error instanceof NotTheContract) return undefined;
+      throw error;
+    }
   }
 
   async transaction(hash: string) {
@@ -121,8 +127,8 @@ class Web3Chain implements Chain {
   }
 
   async mined(transactionHash: string): Promise<Mined | undefined> {
-    const receipt = await this.rpc<RpcReceipt | null>("eth_getTransactionReceipt", transactionHash);
-    if (receipt === null) return undefined;
+    const receipt = await this.#ask<RpcReceipt | null>("eth_getTransactionReceipt", transactionHash);
+    if (receipt?.blockNumber == null) return undefined; // some nodes answer for pending ones
     return {
       blockNumber: Number(receipt.blockNumber),
       blockHash: receipt.blockHash,
@@ -132,16 +138,16 @@ class Web3Chain implements Chain {
   }
 
   async nonce(account: string): Promise<number> {
-    return Number(await this.rpc<string>("eth_getTransactionCount", account, "latest"));
+    return Number(await this.#ask<string>("eth_getTransactionCount", account, "latest"));
   }
 
   async balance(account: string): Promise<bigint> {
-    return BigInt(await this.rpc<string>("eth_getBalance", account, "latest"));
+    return BigInt(await this.#ask<string>("eth_getBalance", account, "latest"));
   }
 
   /** Twice the base fee outlasts six full blocks in a row (EIP-1559: at most +12.5 % a block). */
   async fees(): Promise<Fees> {
-    const latest = await this.rpc<RpcBlock>("eth_getBlockByNumber", "latest", false);
+    const latest = await this.#ask<RpcBlock>("eth_getBlockByNumber", "latest", false);
     const maxPriorityFeePerGas = await this.#priorityFee();
     const baseFee = BigInt(latest.baseFeePerGas ?? "0x0");
     return { maxFeePerGas: baseFee * 2n + maxPriorityFeePerGas, maxPriorityFeePerGas };
@@ -168,8 +174,8 @@ class Web3Chain implements Chain {
       await this.rpc<string>("eth_call", { from, to, data, gas: quantity(gas) }, "latest");
       return undefined;
     } catch (error) {
-      if (error instanceof RpcFault) return AUDIT_LOG.revertReason(error.data) ?? error.message;
-      throw error;
+      if (!isRevert(error)) throw asUnavailable(error);
+      return AUDIT_LOG.revertReason(error.data) ?? error.message;
     }
   }
 
@@ -183,6 +189,15 @@ class Web3Chain implements Chain {
     }
   }
 
+  /** Calls a method that no request of ours can make fail: an error is the node's. */
+  async #ask<T>(method: string, ...params: readonly unknown[]): Promise<T> {
+    try {
+      return await this.rpc<T>(method, ...params);
+    } catch (error) {
+      throw asUnavailable(error);
+    }
+  }
+
   async #priorityFee(): Promise<bigint> {
     try {
       return BigInt(await this.rpc<string>("eth_maxPriorityFeePerGas"));
@@ -192,18 +207,35 @@ class Web3Chain implements Chain {
     }
   }
 
-  async #view(to: string, name: string, args: readonly unknown[]) {
-    const answer = await this.rpc<string>("eth_call", { to, data: AUDIT_LOG.encode(name, args) }, "latest");
+  async #view(to: string, name: string, args: readonly unknown[]): Promise<Decoded> {
+    let answer: string;
+    try {
+      answer = await this.rpc<string>("eth_call", { to, data: AUDIT_LOG.encode(name, args) }, "latest");
+    } catch (error) {
+      if (!isRevert(error)) throw asUnavailable(error);
+      throw new NotTheContract(`${to} reverts on ${name}, which AuditLog does not`, { cause: error });
+    }
     try {
       return AUDIT_LOG.decode(name, answer);
     } catch (error) {
-      throw new UndecodableAnswer(`${to} does not answer ${name} as AuditLog does`, { cause: error });
+      throw new NotTheContract(`${to} does not answer ${name} as AuditLog does`, { cause: error });
     }
   }
 }
 
-/** A contract answered with something else than the ABI says: it is not the contract we know. */
-class UndecodableAnswer extends Error {}
+/** A contract answered otherwise than the ABI says: it is not the contract that we know. */
+class NotTheContract extends Error {}
+
+/** Whether a node's error is about the call, not about the node, such as a rate limit. */
+function isRevert(error: unknown): error is RpcFault {
+  return error instanceof RpcFault && (error.data !== undefined || /revert/i.test(error.message));
+}
+
+function asUnavailable(error: unknown): unknown {
+  if (!(error instanceof RpcFault)) return error;
+  const message = `the chain's node refuses to answer (${error.message}): try again`;
+  return new AnchordError("CHAIN_UNAVAILABLE", message, { cause: error });
+}
 
 function asBlock({ number, hash, parentHash, timestamp }: RpcBlock): Block {
   return { number: Number(number), hash, parentHash, time: Number(timestamp) };

@@ -26,10 +26,10 @@ function stopOnSignals(service: RunningService): void {
 }
 
 function welcome({ grpcPort, httpPort, rpcUrl }: RunningService): string {
-  const http = `localhost:${httpPort}`;
+  const call = `curl -H 'content-type: application/json' localhost:${httpPort}/anchord.v1.AuditService`;
   return `anchord is ready: gRPC on ${grpcPort}, HTTP on ${httpPort}, chain at ${rpcUrl}. Try:
-  curl -d '{"subject":"user/42","threat":{"score":92.5,"durationMinutes":18.7},"waitFor":"RECORD_STATE_ANCHORED"}' -H 'content-type: application/json' ${http}/anchord.v1.AuditService/RecordEvent > receipt.json
+  ${call}/RecordEvent -d '{"subject":"user/42","threat":{"score":92.5,"durationMinutes":18.7}}'
+  ${call}/GetReceipt -d '{"recordId":"<the recordId above>"}' > receipt.json
   npx anchord verify receipt.json --rpc ${rpcUrl}
-  curl ${http}/health
 `;
 }

@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError } from "commander";
-import { toJsonString } from "@bufbuild/protobuf";
+import { web3Chain } from "../chain/web3.js";
 import { AnchordError, messageOf } from "../core/errors.js";
 import { logIdOf } from "../core/head.js";
-import { parseReceipt } from "../core/receipt-json.js";
+import { receiptFromJson } from "../core/receipt-json.js";
 import { checkReceipt } from "../core/receipt.js";
-import type { ExpectedLog, ReceiptCheck } from "../core/receipt.js";
-import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
+import type { ReceiptCheck } from "../core/receipt.js";
+import { entryText } from "./entry-text.js";
 import { ExitCode } from "./exit-code.js";
 
 interface Options {
@@ -21,7 +21,7 @@ export function verifyCommand(): Command {
   return new Command("verify")
     .description("Check a receipt against any Ethereum RPC node, without the service.")
     .argument("<receipt>", "JSON file of a receipt, or - for standard input")
-    .requiredOption("--rpc <url>", "address of an Ethereum node")
+    .requiredOption("--rpc <url>", "HTTP address of an Ethereum node")
     .option("--chain-id <id>", "the chain that the receipt must be for", chainId)
     .option("--contract <address>", "the AuditLog contract that it must be for", address)
     .option("--log <name>", "the log that it must be for, by its LOG_NAME")
@@ -29,14 +29,12 @@ export function verifyCommand(): Command {
       "after",
       "\nExit codes: 0 valid, 1 false, 2 usage, 3 not anchored yet, 4 the node cannot be reached.",
     )
-    .action(verify);
+    .action(async (file: string, options: Options) => {
+      process.exitCode = await verify(file, options);
+    });
 }
 
-async function verify(file: string, options: Options): Promise<void> {
-  process.exitCode = await run(file, options);
-}
-
-async function run(file: string, options: Options): Promise<number> {
+async function verify(file: string, options: Options): Promise<number> {
   let text: string;
   try {
     text = readFileSync(file === "-" ? 0 : file, "utf8");
@@ -44,19 +42,8 @@ async function run(file: string, options: Options): Promise<number> {
     process.stderr.write(`anchord: ${messageOf(error)}\n`);
     return ExitCode.usage;
   }
-  const receipt = parseReceipt(text);
-  if (typeof receipt === "string") return report({ verdict: "invalid", step: "format", message: receipt });
-  const { web3Chain } = await import("../chain/web3.js");
   try {
-    const expected: ExpectedLog = {
-      chainId: options.chainId,
-      contract: options.contract,
-      log: options.log === undefined ? undefined : logIdOf(options.log),
-    };
-    const check = await checkReceipt(receipt, web3Chain(options.rpc), expected);
-    const code = report(check);
-    if (check.verdict === "valid") reportTrust(options, receipt.identity);
-    return code;
+    return report(await check(text, options), options);
   } catch (error) {
     if (!(error instanceof AnchordError) || error.reason !== "CHAIN_UNAVAILABLE") throw error;
     process.stderr.write(`UNREACHABLE: ${error.message}\n`);
@@ -64,36 +51,48 @@ async function run(file: string, options: Options): Promise<number> {
   }
 }
 
-function report(check: ReceiptCheck): number {
-  const print = (text: string) => process.stdout.write(`${text}\n`);
-  switch (check.verdict) {
-    case "valid":
-      print(toJsonString(EntrySchema, check.entry, { prettySpaces: 2 }));
-      print(`VALID: record ${check.id} is on the chain since ${timeText(check.batch.time)}`);
+async function check(text: string, options: Options): Promise<ReceiptCheck> {
+  const { rpc, chainId: chain, contract, log } = options;
+  let receipt;
+  try {
+    receipt = receiptFromJson(text);
+  } catch (error) {
+    return { verdict: "invalid", step: "format", message: messageOf(error) };
+  }
+  const expected = { chainId: chain, contract, log: log === undefined ? undefined : logIdOf(log) };
+  return checkReceipt(receipt, web3Chain(rpc), expected);
+}
+
+/** Prints what was found, and returns the exit code. */
+function report(found: ReceiptCheck, options: Options): number {
+  const print = (line: string) => process.stdout.write(`${line}\n`);
+  switch (found.verdict) {
+    case "valid": {
+      print(entryText(found.entry));
+      print(`VALID: record ${found.id} is on the chain since ${timeText(found.batch.time)}`);
+      print(trustText(options));
       return ExitCode.ok;
+    }
     case "not-anchored":
-      print(toJsonString(EntrySchema, check.entry, { prettySpaces: 2 }));
-      print(`NOT ANCHORED: the receipt of record ${check.id} has no proof yet: fetch it again`);
+      print(entryText(found.entry));
+      print(`NOT ANCHORED: record ${found.id} had no proof yet when this was made: fetch it again`);
       return ExitCode.notAnchored;
     case "invalid":
-      print(`FALSE at step ${check.step}: ${check.message}`);
+      print(`FALSE at step ${found.step}: ${found.message}`);
       return ExitCode.failed;
   }
 }
 
-/** Says whose word the verdict rests on, besides the node's. */
-function reportTrust(
-  { rpc, chainId: chain, contract }: Options,
-  identity: { chainId: bigint; contract: string } | undefined,
-): void {
-  const trusted = [
-    ...(chain === undefined ? [`chain ${identity?.chainId} (give --chain-id)`] : []),
-    ...(contract === undefined ? [`contract ${identity?.contract} (give --contract)`] : []),
+/** Whose word the verdict rests on. An address may hold a key, so only its host is shown. */
+function trustText({ rpc, chainId: chain, contract, log }: Options): string {
+  const assumed = [
+    ...(chain === undefined ? ["the chain (give --chain-id)"] : []),
+    ...(contract === undefined ? ["the contract (give --contract)"] : []),
+    ...(log === undefined ? ["the log (give --log)"] : []),
   ];
-  process.stdout.write(`Trusted: the node at ${rpc}`);
-  process.stdout.write(
-    trusted.length === 0 ? "\n" : `, and the receipt's own word that it is for ${trusted.join(" and ")}\n`,
-  );
+  const node = `Trusted: the node at ${new URL(rpc).host}`;
+  if (assumed.length === 0) return node;
+  return `${node}, and the receipt's own word for ${assumed.join(", ")}`;
 }
 
 function timeText(seconds: bigint): string {
@@ -106,6 +105,8 @@ function chainId(text: string): bigint {
 }
 
 function address(text: string): string {
-  if (!/^0x[0-9a-fA-F]{40}$/.test(text)) throw new InvalidArgumentError("must be 0x and 40 hex digits");
+  if (!/^0x[0-9a-fA-F]{40}$/.test(text)) {
+    throw new InvalidArgumentError("must be 0x and 40 hex digits");
+  }
   return text.toLowerCase();
 }

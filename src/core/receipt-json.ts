@@ -1,28 +1,38 @@
 import { fromJson, toJson } from "@bufbuild/protobuf";
-import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
+import type { JsonValue } from "@bufbuild/protobuf";
 import canonicalize from "canonicalize";
+import { GetReceiptResponseSchema } from "../../gen/ts/anchord/v1/audit_service_pb.js";
 import { ReceiptSchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import type { Receipt } from "../../gen/ts/anchord/v1/receipt_pb.js";
-import { messageOf } from "./errors.js";
 
 /**
- * Reads a receipt from its JSON, alone or under `receipt` in the answer of a call. Only the canonical
- * form passes, so that a changed character never goes unseen. Returns what is wrong otherwise.
+ * Reads a receipt's JSON as docs/receipts.md specifies it: the proto3 JSON of a GetReceiptResponse or
+ * of a Receipt alone, and no other way to write the same. Throws an Error that says what is wrong; a
+ * check then fails at its step "format".
  */
-export function parseReceipt(text: string): Receipt | string {
-  try {
-    const json = unwrapped(JSON.parse(text) as JsonValue);
+export function receiptFromJson(text: string): Receipt {
+  const json = JSON.parse(text) as JsonValue;
+  const isObject = typeof json === "object" && json !== null && !Array.isArray(json);
+  if (!isObject) throw new Error("a receipt is a JSON object");
+  if (!("receipt" in json)) {
     const receipt = fromJson(ReceiptSchema, json);
-    if (canonicalize(toJson(ReceiptSchema, receipt)) !== canonicalize(json)) {
-      return "the JSON is not in canonical form: take it as the service gave it";
-    }
-    return receipt;
-  } catch (error) {
-    return `not the JSON of a receipt: ${messageOf(error)}`;
+    requireSame(json, toJson(ReceiptSchema, receipt));
+    return requireWholeSeconds(receipt);
+  }
+  const response = fromJson(GetReceiptResponseSchema, json);
+  requireSame(json, toJson(GetReceiptResponseSchema, response));
+  if (response.receipt === undefined) throw new Error("there is no receipt");
+  return requireWholeSeconds(response.receipt);
+}
+
+/** Decoders of proto3 JSON are lenient; what they would not write themselves is refused. */
+function requireSame(given: JsonValue, written: JsonValue): void {
+  if (canonicalize(given) !== canonicalize(written)) {
+    throw new Error("the JSON is not what proto3 JSON writes for this receipt");
   }
 }
 
-function unwrapped(json: JsonValue): JsonValue {
-  const inner = (json as JsonObject | null)?.["receipt"];
-  return inner ?? json;
+function requireWholeSeconds(receipt: Receipt): Receipt {
+  if ((receipt.anchor?.blockTime?.nanos ?? 0) === 0) return receipt;
+  throw new Error("anchor.blockTime has a fraction of a second");
 }

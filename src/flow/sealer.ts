@@ -227,7 +227,9 @@ export class Sealer {
       await this.parts.chain.broadcast(transaction);
     } catch (error) {
       if (!(error instanceof BroadcastRefused)) throw error;
-      throw new Error(`the node refuses a transaction of ${hex0x(sender)}: ${error.message}`);
+      throw new Error(`the node refuses a transaction of ${hex0x(sender)}: ${error.message}`, {
+        cause: error,
+      });
     }
     await faultPoint("submit.after-broadcast");
     this.#broadcast = { hash: hex0x(transactionHash), at: Date.now() };

@@ -204,7 +204,7 @@ class LogCheck {
     const { blockNumber, blockHash, gasUsed } = mined;
     const events = await this.chain.sealedEvents(this.identity, blockNumber, blockNumber);
     const event = events.find((each) => each.seal.number === BigInt(number));
-    if (event === undefined || event.transactionHash !== hash) {
+    if (event?.transactionHash !== hash) {
       return [problem(number, "batches.transaction_hash", `transaction ${hash} did not seal it`)];
     }
     const operation = await minedOperation(this.database, number);

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import type { ReceiptChain } from "../../src/core/receipt.js";
 import { checkReceipt } from "../../src/core/receipt.js";
-import { receiptFromJson } from "../support/receipt-json.js";
+import { receiptFromJson } from "../../src/core/receipt-json.js";
 import { chainOf } from "../support/scripted-chain.js";
 import { chainScript, checkText, receiptVector } from "../support/vectors.js";
 

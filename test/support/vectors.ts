@@ -4,7 +4,7 @@ import type { ExpectedLog, ReceiptCheck, Step } from "../../src/core/receipt.js"
 import { checkReceipt } from "../../src/core/receipt.js";
 import { logIdOf } from "../../src/core/head.js";
 import { chainOf } from "./scripted-chain.js";
-import { receiptFromJson } from "./receipt-json.js";
+import { receiptFromJson } from "../../src/core/receipt-json.js";
 import { messageOf } from "../../src/core/errors.js";
 
 /** What the one who checks says about the log that they expect. */

@@ -82,7 +82,11 @@ function match(pattern: string, path: string): string | undefined {
   }
 }
 
+/** Asks for the JSON type, which a page of another origin cannot send without our consent. */
 async function readJson(request: IncomingMessage): Promise<unknown> {
+  if (!/^application\/json\b/i.test(request.headers["content-type"] ?? "")) {
+    throw new RestError(415, "content-type must be application/json");
+  }
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
@@ -102,8 +106,8 @@ function send(response: ServerResponse, { status, body, contentType }: RestAnswe
   response.writeHead(status, {
     "content-type": contentType ?? "application/json",
     "access-control-allow-origin": "*",
-    "access-control-allow-methods": "GET, POST, OPTIONS",
-    "access-control-allow-headers": "authorization, content-type",
+    "access-control-allow-methods": "GET",
+    "access-control-allow-headers": "authorization",
     ...(status === 413 ? { connection: "close" } : {}),
   });
   response.end(body === undefined ? undefined : text);

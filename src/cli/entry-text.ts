@@ -1,0 +1,45 @@
+import type { Entry } from "../../gen/ts/anchord/v1/receipt_pb.js";
+import { hex } from "../core/bytes.js";
+
+/** An entry's fields, one a line, safe to show on a terminal. */
+export function entryText(entry: Entry): string {
+  const { body } = entry;
+  const bodyFields = Object.entries(body.value ?? {}).filter(([name]) => !name.startsWith("$"));
+  const lines: [string, unknown][] = [
+    ["subject", entry.subject],
+    ["actor", entry.actor],
+    ["occur_time", timeText(entry.occurTime)],
+    ["accept_time", timeText(entry.acceptTime)],
+    ["caller", entry.caller],
+    ["request_id", entry.requestId],
+    ...bodyFields.map(([name, value]): [string, unknown] => [`${body.case}.${snake(name)}`, value]),
+    ["details", entry.details],
+    ["salt", hex(entry.salt)],
+  ];
+  return lines
+    .filter(([, value]) => value !== "" && value !== undefined)
+    .map(([name, value]) => `${name}: ${printable(String(value))}`)
+    .join("\n");
+}
+
+/** Seconds and nanoseconds where no calendar has the time, which a forged entry may hold. */
+function timeText(time: Entry["occurTime"]): string {
+  if (time === undefined) return "";
+  const date = new Date(Number(time.seconds) * 1000);
+  const { seconds, nanos } = time;
+  if (Number.isNaN(date.getTime()) || nanos < 0 || nanos > 999_999_999) return `${seconds} s ${nanos} ns`;
+  const fraction = nanos === 0 ? "" : `.${String(nanos).padStart(9, "0").replace(/0+$/, "")}`;
+  return date.toISOString().replace(".000Z", `${fraction}Z`);
+}
+
+function snake(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+/** Control and formatting characters are escaped, so that a value cannot rewrite the screen. */
+function printable(text: string): string {
+  return text.replace(
+    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
+  );
+}

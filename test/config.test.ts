@@ -1,0 +1,67 @@
+import { execFileSync } from "node:child_process";
+import { expect } from "chai";
+import { ConfigError, isLoopback, loadConfig } from "../src/config.js";
+import { repositoryRoot } from "./support/repository.js";
+
+describe("configuration", () => {
+  it("is documented as the code has it", () => {
+    execFileSync(process.execPath, ["scripts/gen-config-docs.mjs", "--check"], { cwd: repositoryRoot });
+  });
+
+  it("has defaults that start a whole service", () => {
+    const config = loadConfig({});
+    expect(config).to.include({ GRPC_PORT: 50_051, PORT: 3001, HOST: "127.0.0.1", DATA_DIR: "./data" });
+    expect(config.API_TOKENS).to.deep.equal([]);
+  });
+
+  it("takes an empty variable as unset", () => {
+    expect(loadConfig({ PORT: "" }).PORT).to.equal(3001);
+  });
+
+  it("splits tokens and lower-cases addresses", () => {
+    const config = loadConfig({
+      API_TOKENS: " a, b,,",
+      BLOCKCHAIN_RPC_URL: "http://node:8545",
+      BLOCKCHAIN_CONTRACT_ADDRESS: `0x${"Ab".repeat(20)}`,
+      PRIVATE_KEY: "1".repeat(64),
+    });
+    expect(config.API_TOKENS).to.deep.equal(["a", "b"]);
+    expect(config.BLOCKCHAIN_CONTRACT_ADDRESS).to.equal(`0x${"ab".repeat(20)}`);
+  });
+
+  const refused: readonly [string, NodeJS.ProcessEnv, RegExp][] = [
+    ["a port out of range", { PORT: "65536" }, /^PORT:/],
+    ["a port that is no number", { GRPC_PORT: "http" }, /^GRPC_PORT:/],
+    ["a database of another kind", { DATABASE_URL: "postgres://x" }, /^DATABASE_URL:.*mysql/],
+    ["an address that is none", { BLOCKCHAIN_CONTRACT_ADDRESS: "0x12" }, /^BLOCKCHAIN_CONTRACT_ADDRESS:/],
+    ["a key that is none", { PRIVATE_KEY: "secret" }, /^PRIVATE_KEY:/],
+    ["an unknown scale", { THREAT_SCALE: "10" }, /^THREAT_SCALE:/],
+    ["an unknown log level", { LOG_LEVEL: "loud" }, /^LOG_LEVEL:/],
+    ["an open door without tokens", { HOST: "0.0.0.0" }, /^HOST:.*API_TOKENS/],
+    ["a node without a contract", { BLOCKCHAIN_RPC_URL: "http://x" }, /^BLOCKCHAIN_CONTRACT_ADDRESS:/],
+    [
+      "a node without a key",
+      { BLOCKCHAIN_RPC_URL: "http://x", BLOCKCHAIN_CONTRACT_ADDRESS: `0x${"0".repeat(40)}` },
+      /^PRIVATE_KEY:/,
+    ],
+  ];
+  for (const [what, environment, message] of refused) {
+    it(`refuses ${what}, and names the setting`, () => {
+      expect(() => loadConfig(environment)).to.throw(ConfigError, message);
+    });
+  }
+
+  it("never repeats a secret in its refusal", () => {
+    try {
+      loadConfig({ PRIVATE_KEY: "not-a-key-but-secret" });
+      expect.fail("it was accepted");
+    } catch (error) {
+      expect((error as Error).message).not.to.contain("not-a-key-but-secret");
+    }
+  });
+
+  it("knows which addresses only this host can reach", () => {
+    expect(["localhost", "127.0.0.1", "127.1.2.3", "::1"].every(isLoopback)).to.equal(true);
+    expect(["0.0.0.0", "::", "10.0.0.1", "127.0.0.1.example"].some(isLoopback)).to.equal(false);
+  });
+});
