@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { fromBinary } from "@bufbuild/protobuf";
 import type { DescMethod, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import type { Client, Interceptor } from "@connectrpc/connect";
@@ -94,7 +94,7 @@ export function post(
   return fetch(`${url}/${method.parent.typeName}/${method.name}`, {
     method: "POST",
     headers: { "content-type": contentType },
-    body: body as BodyInit,
+    body: body as string,
   });
 }
 
@@ -194,7 +194,3 @@ function grpcRefusal(thrown: ServiceError): Refusal {
   }
   return refusal(error);
 }
-
-/** A request of RecordEvent in binary. */
-export const recordBytes = (request: MessageShape<typeof METHODS.recordEvent.input>) =>
-  toBinary(METHODS.recordEvent.input, request);
