@@ -5,7 +5,7 @@ import { start } from "./start.js";
 import { verifyCommand } from "./verify.js";
 
 const program = new Command("anchord")
-  .description("An immutable audit trail on an EVM chain. docs/cli.md has the whole reference.")
+  .description("An immutable audit trail on an EVM chain.")
   .showHelpAfterError()
   .exitOverride((error) => process.exit(error.exitCode === 0 ? ExitCode.ok : ExitCode.usage));
 

@@ -1,0 +1,53 @@
+import type { FaultPoint } from "../../src/flow/faults.js";
+import { sharedMysql } from "../support/mysql.js";
+import { randomOf, seedOfRun } from "../support/random.js";
+import { soak } from "../support/soak.js";
+
+const POINTS = [
+  "accept.before-commit",
+  "accept.after-commit",
+  "seal.before-commit",
+  "seal.after-commit",
+  "submit.before-broadcast",
+  "submit.after-broadcast",
+  "follow.before-commit",
+  "follow.after-commit",
+] as const satisfies readonly FaultPoint[];
+
+/** Fails to compile where a fault point is not in the list above. */
+type Missing = Exclude<FaultPoint, (typeof POINTS)[number]>;
+const complete: [Missing] extends [never] ? true : false = true;
+
+/** Killed at random: so many seeds on each database; `npm run soak` has more. */
+const RANDOM_SEEDS = 2;
+
+for (const database of ["SQLite", "MariaDB"] as const) {
+  describe(`A daemon that is killed, on ${database}`, function () {
+    this.timeout(120_000);
+
+    const seed = seedOfRun();
+    let newDatabase: () => Promise<string | undefined> = () => Promise.resolve(undefined);
+
+    before(async function () {
+      console.log(`      SEED=${seed}`);
+      if (!complete) throw new Error("a fault point is not tested");
+      if (database === "SQLite") return;
+      const mysql = await sharedMysql();
+      if (mysql === undefined) return this.skip();
+      newDatabase = () => mysql.createDatabase();
+    });
+
+    for (const [i, point] of POINTS.entries()) {
+      it(`loses, doubles and reorders nothing at ${point}`, async () => {
+        const fault = `${point}:${randomOf(seed + i).between(1, 4)}`;
+        await soak({ seed: seed + i, mysqlUrl: await newDatabase(), fault, kills: 0 });
+      });
+    }
+
+    for (let i = 0; i < RANDOM_SEEDS; i++) {
+      it(`loses, doubles and reorders nothing at a random moment, ${i + 1}`, async () => {
+        await soak({ seed: seed + 100 + i, mysqlUrl: await newDatabase(), kills: 2 });
+      });
+    }
+  });
+}
