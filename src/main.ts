@@ -31,7 +31,8 @@ import { Misconfigured } from "./flow/connect.js";
 import { armFault } from "./flow/faults.js";
 import { ProgressWatch } from "./flow/progress.js";
 import { ProofMaker } from "./flow/receipts.js";
-import { openDatabase } from "./store/database.js";
+import { isUnavailable, openDatabase } from "./store/database.js";
+import type { Database } from "./store/database.js";
 import { migrate } from "./store/migrations.js";
 
 /** A service that runs. */
@@ -44,6 +45,7 @@ export interface RunningService {
   stop(): Promise<void>;
 }
 
+const DATABASE_WAIT_MS = 60_000;
 const EMBEDDED_CONFIRMATIONS = 0;
 const EXTERNAL_CONFIRMATIONS = 12;
 
@@ -59,7 +61,7 @@ export async function startService(
       ? { sqlitePath: join(config.DATA_DIR, "anchord.db") }
       : { mysqlUrl: config.DATABASE_URL.replace(/^mariadb:/, "mysql:") },
   );
-  await migrate(database);
+  await prepared(database, logger);
   const access = chainAccess(config, embedded);
   const watch = new ProgressWatch(database, () => link.hurry());
   const link: ChainLink = new ChainLink({
@@ -103,6 +105,20 @@ export async function startService(
       await access.close();
     },
   };
+}
+
+/** Brings the schema up to date; a database that is still starting gets some time. */
+async function prepared(database: Database, logger: Logger): Promise<void> {
+  const deadline = Date.now() + DATABASE_WAIT_MS;
+  for (;;) {
+    try {
+      return await migrate(database);
+    } catch (error) {
+      if (!isUnavailable(error) || Date.now() > deadline) throw error;
+      logger.warn({ err: error }, "the database does not answer yet: trying again");
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    }
+  }
 }
 
 /** Both doors over one set of handlers and interceptors. */

@@ -40,7 +40,12 @@ function asFault(error: unknown): Error {
   if (error instanceof AnchordError) return error;
   const inner = nodeError(error);
   if (inner !== undefined) return new RpcFault(inner.message, revertData(inner.data));
-  return unavailable(messageOf(error), error);
+  return unavailable(withoutAddresses(messageOf(error)));
+}
+
+/** An address may hold a key, as those of hosted nodes do: it goes into no message and no log. */
+function withoutAddresses(message: string): string {
+  return message.replace(/https?:\/\/\S+/g, "the node");
 }
 
 /** The JSON-RPC error object, if the node sent one: web3 hands it on as the cause. */
@@ -63,8 +68,6 @@ function revertData(data: unknown): string | undefined {
   return undefined;
 }
 
-function unavailable(why: string, cause?: unknown): AnchordError {
-  return new AnchordError("CHAIN_UNAVAILABLE", `the chain does not answer (${why}): try again`, {
-    cause,
-  });
+function unavailable(why: string): AnchordError {
+  return new AnchordError("CHAIN_UNAVAILABLE", `the chain does not answer (${why}): try again`);
 }

@@ -79,6 +79,13 @@ function database(
   };
 }
 
+/** Whether a failure is the server's absence, which may pass. */
+export function isUnavailable(error: unknown): boolean {
+  return /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ECONNRESET|EHOSTUNREACH|PROTOCOL_CONNECTION_LOST)$/.test(
+    codeOf(error),
+  );
+}
+
 async function guarded<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
