@@ -47,9 +47,13 @@ process.exit(0); // connections that are kept alive need not be waited for
 function table(measured: readonly Row[]): string {
   const header = ["", "value", "against", "unit", "ratio", "reach", ""];
   const lines = [header, ...measured.map(cells)];
-  const widths = header.map((_, column) => Math.max(...lines.map((line) => (line[column] as string).length)));
+  const widths = header.map((_, column) =>
+    Math.max(...lines.map((line) => (line[column] as string).length)),
+  );
   const padded = (line: readonly string[]) =>
-    line.map((cell, i) => (i === 0 || i === 3 ? cell.padEnd(widths[i] as number) : cell.padStart(widths[i] as number)));
+    line.map((cell, i) =>
+      i === 0 || i === 3 ? cell.padEnd(widths[i] as number) : cell.padStart(widths[i] as number),
+    );
   return `\n${lines.map((line) => padded(line).join("  ").trimEnd()).join("\n")}\n\n`;
 }
 
@@ -68,7 +72,5 @@ function cells(measured: Row): string[] {
 
 /** Three digits that count, or all before the point. */
 function short(value: number): string {
-  return value >= 100
-    ? Math.round(value).toLocaleString("en")
-    : value.toPrecision(3);
+  return value >= 100 ? Math.round(value).toLocaleString("en") : value.toPrecision(3);
 }

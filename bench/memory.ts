@@ -17,7 +17,8 @@ export const memory: Measurement = async ({ records }) => {
 };
 
 function peakMegabytes(pid: number): number {
-  const [, kilobytes] = /^VmHWM:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  const [, kilobytes] =
+    /^VmHWM:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
   if (kilobytes === undefined) throw new Error("this system does not tell a process's peak memory");
   return Number(kilobytes) / 1024;
 }

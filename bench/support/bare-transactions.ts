@@ -7,6 +7,7 @@ import type { Fees } from "../../src/chain/port.js";
 import { createSigner } from "../../src/chain/signer.js";
 import { web3Chain } from "../../src/chain/web3.js";
 import { hex0x } from "../../src/core/bytes.js";
+import type { SignedCall } from "../../src/core/operation.js";
 import type { Daemon } from "../../test/support/daemon.js";
 
 /** Where bare transactions go, and who signs them. */
@@ -49,12 +50,21 @@ export class BareTransactions {
     this.#fees = await this.#chain.fees();
   }
 
-  /** Signs one, hands it in, and polls until a block has it. */
+  /** Signs one, hands it in, and waits until a block has it. */
   async send(): Promise<void> {
+    await this.deliver(await this.sign());
+  }
+
+  /** Signs the next one. */
+  async sign(): Promise<SignedCall> {
     if (this.#fees === undefined) throw new Error("not prepared");
     const data = CALL + hex0x(randomBytes(32)).slice(2);
     const call = { to: this.#contract, data, gas: 50_000 };
-    const signed = await this.#signer.sign(call, this.#chainId, this.#nonce++, this.#fees);
+    return this.#signer.sign(call, this.#chainId, this.#nonce++, this.#fees);
+  }
+
+  /** Hands one in, and polls until a block has it. */
+  async deliver(signed: SignedCall): Promise<void> {
     await this.#chain.broadcast(signed.transaction);
     const hash = hex0x(signed.transactionHash);
     while ((await this.#chain.mined(hash)) === undefined) await new Promise(setImmediate);

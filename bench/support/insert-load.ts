@@ -16,7 +16,7 @@ import { wideRequest } from "./messages.js";
 const [target = "", countText = "60000"] = process.argv.slice(2);
 const count = Number(countText);
 const ROWS_PER_TRANSACTION = 4_000;
-const ROWS_PER_STATEMENT = 1_000;
+const ROWS_PER_STATEMENT = 500;
 const COLUMNS = "seq, id, entry, subject, type, actor, occur_time";
 
 type Insert = (values: unknown[]) => unknown;
@@ -74,7 +74,9 @@ const first = await connection.firstFree();
 const statements = Array.from({ length: count / ROWS_PER_STATEMENT }, (_, s) =>
   Array.from({ length: ROWS_PER_STATEMENT }, (_, i) => {
     const at = s * ROWS_PER_STATEMENT + i;
-    const { entry, columns } = encodeRecord(draftOf(wideRequest(at), "local"), { scale: ThreatScale.HUNDRED });
+    const { entry, columns } = encodeRecord(draftOf(wideRequest(at), "local"), {
+      scale: ThreatScale.HUNDRED,
+    });
     const { subject, type, actor, occurTime } = columns;
     return [first + at, randomBytes(32), entry, subject, type, actor, occurTime];
   }).flat(),
@@ -90,3 +92,4 @@ for (let at = 0; at < statements.length; at += perTransaction) {
 const seconds = (performance.now() - start) / 1000;
 process.stdout.write(`${JSON.stringify({ seconds })}\n`);
 await connection.close();
+process.exit(0);

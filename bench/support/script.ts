@@ -4,7 +4,10 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 /** Runs a script of this folder in a process of its own, and parses the JSON that it prints. */
-export async function runScript<T>(name: string, ...args: readonly (string | number)[]): Promise<T> {
+export async function runScript<T>(
+  name: string,
+  ...args: readonly (string | number)[]
+): Promise<T> {
   const child = launch(name, args);
   let output = "";
   child.stdout?.on("data", (data: Buffer) => (output += data.toString()));

@@ -11,12 +11,12 @@ import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import type { AnchorSchema, RecordSchema } from "../../gen/ts/anchord/v1/record_pb.js";
 import { hex, hex0x } from "../core/bytes.js";
 import type { LogId } from "../core/head.js";
-import { bodyOf, canonicalHash, micros } from "../core/record.js";
+import { bodyOf, canonicalHash, micros, requireJsonBody } from "../core/record.js";
 import type { Body, RecordDraft } from "../core/record.js";
 import type { Progress, StoredAnchor, StoredBatch } from "../store/batches.js";
 import type { PlacedRecord, RecordQuery } from "../store/records.js";
 
-/** What a caller asks to record, as the flow takes it. Requires a valid request. */
+/** What a caller asks to record, as the flow takes it. Requires a valid request. Throws INVALID_FIELD. */
 export function draftOf(request: RecordEventRequest, caller: string): RecordDraft {
   return {
     caller,
@@ -33,6 +33,7 @@ export function draftOf(request: RecordEventRequest, caller: string): RecordDraf
 
 /** SHA-256 of the RFC 8785 JSON of a request without request_id and wait_for. */
 function requestHash(request: RecordEventRequest): Uint8Array {
+  requireJsonBody(request.body as Body);
   const bare = { ...request, requestId: "", waitFor: RecordState.UNSPECIFIED };
   return canonicalHash(toJson(RecordEventRequestSchema, bare));
 }

@@ -77,6 +77,11 @@ export function reasonOf(code: Code): Reason {
   return REASONS[code] ?? "INTERNAL";
 }
 
+/** Whether Connect could not read the request's bytes: it calls that an internal error. */
+export function isUnreadable(code: Code, message: string): boolean {
+  return code === Code.Internal && message.startsWith("parse binary: ");
+}
+
 /** Maps whatever a handler throws, also in the middle of a stream. The outermost interceptor. */
 export function errorInterceptor(log: Logger): Interceptor {
   const mapped = (error: unknown): ConnectError => {
@@ -109,8 +114,9 @@ async function* mapThrown<T>(
 function withInfo(error: ConnectError): ConnectError {
   const passing: readonly Code[] = [Code.Canceled, Code.DeadlineExceeded, Code.Unimplemented];
   if (passing.includes(error.code)) return error;
-  const details = detailsOf(reasonOf(error.code));
-  return new ConnectError(error.rawMessage, error.code, error.metadata, details, error.cause);
+  const code = isUnreadable(error.code, error.rawMessage) ? Code.InvalidArgument : error.code;
+  const details = detailsOf(reasonOf(code));
+  return new ConnectError(error.rawMessage, code, error.metadata, details, error.cause);
 }
 
 function internal(error: unknown): AnchordError {

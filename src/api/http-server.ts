@@ -3,7 +3,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import type { AddressInfo } from "node:net";
 import { Code, createConnectRouter } from "@connectrpc/connect";
 import type { Interceptor, ServiceImpl } from "@connectrpc/connect";
-import { codeFromString } from "@connectrpc/connect/protocol-connect";
+import { codeFromString, codeToString } from "@connectrpc/connect/protocol-connect";
 import {
   compressionGzip,
   universalRequestFromNodeRequest,
@@ -11,7 +11,7 @@ import {
 } from "@connectrpc/connect-node";
 import { toBinary, create } from "@bufbuild/protobuf";
 import { AuditService } from "../../gen/ts/anchord/v1/audit_service_pb.js";
-import { detailsOf, reasonOf } from "./errors.js";
+import { detailsOf, isUnreadable, reasonOf } from "./errors.js";
 import { MAX_MESSAGE_BYTES } from "./grpc-server.js";
 
 /** The HTTP door. */
@@ -51,6 +51,12 @@ export async function openHttp(
   };
 }
 
+/** Connect's defaults drop a misspelt field, and alter text that is not UTF-8, in silence. */
+const STRICT_JSON = {
+  ignoreUnknownFields: false,
+  textDecoder: new TextDecoder("utf-8", { fatal: true }), // read by Connect, missing in its types
+};
+
 type Universal = ReturnType<typeof createConnectRouter>["handlers"][number];
 type UniversalResponse = Awaited<ReturnType<Universal>>;
 
@@ -65,6 +71,7 @@ function connectListener(
     grpc: false,
     interceptors: [...interceptors],
     readMaxBytes: MAX_MESSAGE_BYTES,
+    jsonOptions: STRICT_JSON,
     acceptCompression: [compressionGzip],
   });
   router.service(AuditService, audit);
@@ -97,8 +104,14 @@ async function withReason(answer: UniversalResponse): Promise<UniversalResponse>
     message?: string;
     details?: unknown[];
   };
+  let { status } = answer;
   if (error.details === undefined) {
-    const code = codeFromString(error.code) ?? Code.Internal;
+    let code = codeFromString(error.code) ?? Code.Internal;
+    if (isUnreadable(code, error.message ?? "")) {
+      code = Code.InvalidArgument;
+      error.code = codeToString(code);
+      status = 400;
+    }
     error.details = detailsOf(reasonOf(code)).map(({ desc, value }) => ({
       type: desc.typeName,
       value: Buffer.from(toBinary(desc, create(desc, value))).toString("base64").replace(/=+$/, ""),
@@ -106,7 +119,7 @@ async function withReason(answer: UniversalResponse): Promise<UniversalResponse>
   }
   const body = Buffer.from(JSON.stringify(error));
   answer.header?.set("content-length", String(body.length));
-  return { ...answer, body: once(body) };
+  return { ...answer, status, body: once(body) };
 }
 
 async function textOf(body: UniversalResponse["body"]): Promise<string> {

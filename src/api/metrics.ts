@@ -5,13 +5,16 @@ import type { Health } from "./health.js";
 export function createMetrics(health: () => Promise<Health>): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const gauge = (name: string, help: string) => new Gauge({ name, help, registers: [registry] });
+  // The registry reads all gauges at once: they share one look, and none is read before it ends.
+  let looking: Promise<void> | undefined;
+  const collect = () => (looking ??= refresh().finally(() => (looking = undefined)));
+  const gauge = (name: string, help: string) => new Gauge({ name, help, registers: [registry], collect });
   const healthy = new Gauge({
     name: "anchord_healthy",
     help: "1 where a part of the service works, else 0",
     labelNames: ["part"],
     registers: [registry],
-    collect: () => refresh(),
+    collect,
   });
   const pending = gauge("anchord_records_pending", "Records that are not on the chain yet");
   const batches = gauge("anchord_batches_anchored", "Batches on the chain");

@@ -115,6 +115,9 @@ function valueCheck(field: DescField): SurelyValid<unknown> {
       return (value) => check(value) && (value as unknown[]).every((each) => item(each as never));
     }
     case "message":
+      if (field.message.typeName === TimestampSchema.typeName) {
+        return (value) => wellFormedTime(value as Timestamp) && check(value);
+      }
       if (field.message.typeName.startsWith("google.protobuf.")) return check;
       return (value) => check(value) && surelyValid(field.message)(value as never);
     case "scalar":
@@ -193,16 +196,20 @@ const MAKERS: Readonly<Record<string, Maker>> = {
     maxItems: (bound: bigint) => (value: unknown[]) => value.length <= Number(bound),
   }),
   timestamp: known({
-    gte: (bound: Timestamp) => (value: Timestamp) => wellFormedTime(value) && value.seconds >= bound.seconds,
-    lt: (bound: Timestamp) => (value: Timestamp) => wellFormedTime(value) && value.seconds < bound.seconds,
+    gte: (bound: Timestamp) => (value: Timestamp) => value.seconds >= bound.seconds,
+    lt: (bound: Timestamp) => (value: Timestamp) => value.seconds < bound.seconds,
   }),
 };
 
-function wellFormedTime({ nanos }: Timestamp): boolean {
-  return nanos >= 0 && nanos < 1_000_000_000;
+/** The years 1 to 9999, which is what google.protobuf.Timestamp and its JSON can express. */
+const FIRST_SECOND = -62_135_596_800n;
+const LAST_SECOND = 253_402_300_799n;
+
+function wellFormedTime({ seconds, nanos }: Timestamp): boolean {
+  return nanos >= 0 && nanos < 1_000_000_000 && seconds >= FIRST_SECOND && seconds <= LAST_SECOND;
 }
 
-/** Values that no rule can express: unpaired surrogates, and times whose nanoseconds overflow. */
+/** Values that no rule can express: unpaired surrogates, and times that are none. */
 function malformedValues(
   schema: DescMessage,
   message: Record<string, unknown>,
@@ -217,7 +224,7 @@ function malformedValues(
     }
     if (field.fieldKind === "message" && field.message.typeName === TimestampSchema.typeName) {
       if (wellFormedTime(value as Timestamp)) return [];
-      return [{ field: path, description: "nanos must be from 0 to 999999999" }];
+      return [{ field: path, description: "must be in the years 1 to 9999, nanos from 0 to 999999999" }];
     }
     if (field.fieldKind === "message" && !field.message.typeName.startsWith("google.")) {
       return malformedValues(field.message, value as Record<string, unknown>, `${path}.`);

@@ -57,6 +57,8 @@ export interface Chain extends ReceiptChain {
   block(number: number): Promise<Block | undefined>;
   /** The seals of a log in a range of blocks, both ends included, in chain order. */
   sealedEvents(id: LogId, fromBlock: number, toBlock: number): Promise<SealedEvent[]>;
+  /** The seals of a log in one block, by its hash; rejects where the node does not have the block. */
+  sealedEventsIn(id: LogId, blockHash: string): Promise<SealedEvent[]>;
   /** The number and head of the last batch of a log. */
   lastSealed(id: LogId): Promise<{ readonly number: bigint; readonly head: Uint8Array }>;
   /** The work that a head must carry, in leading zero hex digits. */

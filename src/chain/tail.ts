@@ -37,6 +37,11 @@ export type ChainStep =
       /** Blocks above this number have left the chain. */
       readonly type: "reorganised";
       readonly toBlock: number;
+    }
+  | {
+      /** The node's head is behind ours, with the same hashes. */
+      readonly type: "behind";
+      readonly headHash: string;
     };
 
 /** How a chain is followed. */
@@ -45,6 +50,8 @@ export interface TailOptions {
   readonly confirmations: number;
   /** Blocks asked for at once. */
   readonly range: number;
+  /** Whether a head behind ours means that the blocks above it are gone, not that the node lags. */
+  readonly trustsShorter: boolean;
 }
 
 /** Blocks beyond finality that are remembered, to say how deep a forbidden reorganisation went. */
@@ -63,7 +70,7 @@ class ChainMoved extends Error {
 /**
  * Yields what the chain did since `state`, oldest first, and ends when it has caught up. Each step
  * assumes that the ones before it were applied. A node whose head is behind ours, with the same
- * hashes, lags: that is no reorganisation, and yields nothing.
+ * hashes, most likely lags: that is no reorganisation unless the options say so.
  *
  * Invariant: every block yielded is a child of the one before it, or of the last in `state.blocks`.
  */
@@ -75,7 +82,10 @@ export async function* chainSteps(
 ): AsyncGenerator<ChainStep> {
   const latest = await chain.latestBlock();
   const fork = await forkPoint(chain, state, latest);
-  if (fork === "lagging") return;
+  if (fork === latest.number && fork < state.blockNumber && !options.trustsShorter) {
+    yield { type: "behind", headHash: latest.hash };
+    return;
+  }
   let { blockNumber, blocks } = state;
   if (fork < blockNumber) {
     if (fork < state.finalNumber) {
@@ -102,26 +112,27 @@ export async function* chainSteps(
   }
 }
 
-/** The last followed block that the chain still has, or that the node merely lags. */
+/** The last followed block that the chain still has; its head, where that is behind all we know. */
 async function forkPoint(
   chain: Chain,
   { blocks, blockNumber }: TailState,
   latest: Block,
-): Promise<number | "lagging"> {
-  if (blocks.length === 0) return latest.number < blockNumber ? "lagging" : blockNumber;
+): Promise<number> {
+  const oldest = blocks.at(-1)?.number ?? blockNumber + 1;
+  if (latest.number < oldest) return Math.min(latest.number, blockNumber);
   for (const known of blocks) {
     if (known.number > latest.number) continue;
     const block = known.number === latest.number ? latest : await chain.block(known.number);
-    if (block?.hash === hex0x(known.hash)) {
-      return known.number === latest.number && known.number < blockNumber
-        ? "lagging"
-        : known.number;
-    }
+    if (block?.hash === hex0x(known.hash)) return known.number;
   }
-  return (blocks.at(-1)?.number ?? 0) - 1;
+  return blocks.length === 0 ? blockNumber : oldest - 1;
 }
 
-/** Reads a range of blocks; those above `remembered` one by one, with their links checked. */
+/**
+ * Reads a range of blocks; those above `remembered` one by one, with their links checked. Their seals
+ * are asked for by the block's hash: asked for by number, a node that lags or has just changed forks
+ * leaves out what it does not have, without a word.
+ */
 async function readRange(
   chain: Chain,
   id: LogId,
@@ -134,16 +145,18 @@ async function readRange(
   },
 ) {
   const { from, to, remembered, latest } = range;
-  const events = await chain.sealedEvents(id, from, to);
+  const recent = Math.max(from, Math.min(to, remembered));
+  const events = recent > from ? await chain.sealedEvents(id, from, recent - 1) : [];
   const read = new Map<number, Block>();
   let previous = range.parent;
-  for (let number = Math.max(from, Math.min(to, remembered)); number <= to; number++) {
+  for (let number = recent; number <= to; number++) {
     const block = number === latest.number ? latest : await requireBlock(chain, number);
     if (previous?.number === number - 1 && block.parentHash !== hex0x(previous.hash)) {
       throw new ChainMoved(`block ${number} has another parent than was read`);
     }
     previous = { number, hash: unhex(block.hash) };
     read.set(number, block);
+    events.push(...(await chain.sealedEventsIn(id, block.hash)));
   }
   const seals: FollowedSeal[] = [];
   for (const event of events) {

@@ -70,13 +70,11 @@ class Web3Chain implements Chain {
   }
 
   async sealedEvents(id: LogId, fromBlock: number, toBlock: number): Promise<SealedEvent[]> {
-    const logs = await this.#ask<RpcLog[]>("eth_getLogs", {
-      address: id.contract,
-      topics: [AUDIT_LOG.topic("BatchSealed"), hex0x(id.log)],
-      fromBlock: quantity(fromBlock),
-      toBlock: quantity(toBlock),
-    });
-    return logs.map(asSealedEvent);
+    return this.#sealsWhere(id, { fromBlock: quantity(fromBlock), toBlock: quantity(toBlock) });
+  }
+
+  async sealedEventsIn(id: LogId, blockHash: string): Promise<SealedEvent[]> {
+    return this.#sealsWhere(id, { blockHash });
   }
 
   async lastSealed({ contract, log }: LogId): Promise<{ number: bigint; head: Uint8Array }> {
@@ -196,6 +194,12 @@ class Web3Chain implements Chain {
     } catch (error) {
       throw asUnavailable(error);
     }
+  }
+
+  async #sealsWhere({ contract, log }: LogId, where: object): Promise<SealedEvent[]> {
+    const topics = [AUDIT_LOG.topic("BatchSealed"), hex0x(log)];
+    const logs = await this.#ask<RpcLog[]>("eth_getLogs", { address: contract, topics, ...where });
+    return logs.map(asSealedEvent);
   }
 
   async #priorityFee(): Promise<bigint> {

@@ -106,6 +106,12 @@ export function encodeRecord(
   };
 }
 
+/** Refuses a body whose free part JSON cannot say, or that nests too deep. Throws INVALID_FIELD. */
+export function requireJsonBody(body: Body): void {
+  const { path, struct } = freePart(body);
+  if (struct !== undefined) requireSayable(struct, path);
+}
+
 /** The columns that an entry calls for. */
 export function columnsOf(entry: Entry): RecordColumns {
   return {
@@ -199,14 +205,20 @@ function deriveBody(body: Body, defaultScale: Scale): Body {
 
 /** Takes the free part out of a body, as RFC 8785 JSON; empty where it has none. */
 function detach(body: Body): { body: Body; details: string } {
-  const field = body.case === "custom" ? "data" : "details";
-  const struct = body.case === "custom" ? body.value.data : body.value.details;
+  const { name, path, struct } = freePart(body);
   if (struct === undefined) return { body, details: "" };
-  const { [field as never]: _, ...rest } = body.value;
+  const { [name as never]: _, ...rest } = body.value;
   return {
     body: { case: body.case, value: rest } as Body,
-    details: detailsText(struct, `${protoName(body.case)}.${field}`),
+    details: detailsText(struct, path),
   };
+}
+
+/** The free part of a body: the name of its field, its path in a request, and what it has. */
+function freePart(body: Body) {
+  const name = body.case === "custom" ? "data" : "details";
+  const struct = body.case === "custom" ? body.value.data : body.value.details;
+  return { name, path: `${protoName(body.case)}.${name}`, struct };
 }
 
 function protoName(name: Body["case"]): string {
@@ -215,15 +227,17 @@ function protoName(name: Body["case"]): string {
 
 /** The free part as RFC 8785 JSON, or a refusal of what JSON cannot say or we do not keep. */
 function detailsText(struct: JsonObject, field: string): string {
-  const problem = problemOf(struct, MAX_DETAILS_DEPTH);
-  const text = problem === undefined ? (canonicalize(struct) as string) : "";
-  const description =
-    problem ??
-    (Buffer.byteLength(text) > MAX_DETAILS_BYTES
-      ? `must be at most ${MAX_DETAILS_BYTES} bytes as JSON`
-      : undefined);
-  if (description !== undefined) throw invalidFields([{ field, description }]);
+  requireSayable(struct, field);
+  const text = canonicalize(struct) as string;
+  if (Buffer.byteLength(text) > MAX_DETAILS_BYTES) {
+    throw invalidFields([{ field, description: `must be at most ${MAX_DETAILS_BYTES} bytes as JSON` }]);
+  }
   return text;
+}
+
+function requireSayable(struct: JsonObject, field: string): void {
+  const description = problemOf(struct, MAX_DETAILS_DEPTH);
+  if (description !== undefined) throw invalidFields([{ field, description }]);
 }
 
 /** What is wrong with a JSON value, its nesting counted no further than one over the limit. */

@@ -109,12 +109,10 @@ export class Acceptor {
 function settle({ records, line, resolve, reject }: Waiting, result: UnitResult): void {
   if (result !== "skipped" && "appended" in result) {
     resolve(
-      result.appended.map(({ seq, id, replayed }, i) => ({
-        seq,
-        id,
-        entry: replayed ?? (records[i] as EncodedRecord).entry,
-        replayed: replayed !== undefined,
-      })),
+      result.appended.map(({ seq, replayed }, i) => {
+        const { id, entry } = replayed ?? (records[i] as EncodedRecord);
+        return { seq, id, entry, replayed: replayed !== undefined };
+      }),
     );
     return;
   }

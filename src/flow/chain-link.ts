@@ -37,6 +37,11 @@ const BLOCK_RANGE = 1_000;
 const WATCH_MS = 2_000;
 const SEAL_IDLE_MS = 1_000;
 
+/** Looks at one and the same head behind ours after which the blocks above it count as gone. */
+const LOOKS_AT_SHORTER = 60;
+
+const NOT_BEHIND = { headHash: undefined, looks: 0 } as const;
+
 /** Keeps the chain connected, and while this daemon leads, sealing and following. */
 export class ChainLink {
   readonly #leader: Leader;
@@ -44,6 +49,8 @@ export class ChainLink {
   readonly #sealing: Loop;
   readonly #following: Loop;
   #connected: { readonly access: ChainAccess; readonly connection: ChainConnection; readonly sealer: Sealer } | undefined;
+
+  #behind: { readonly headHash: string | undefined; readonly looks: number } = NOT_BEHIND;
 
   constructor(private readonly parts: ChainLinkParts) {
     const { database, logger: log, pollMs } = parts;
@@ -126,6 +133,8 @@ export class ChainLink {
 
   async #seal(): Promise<Turn> {
     if (this.#connected === undefined || !this.#leader.leads) return "idle";
+    // What the chain has is not known while following fails, so nothing is built upon it.
+    if (this.#following.failure !== undefined) return "idle";
     return this.#connected.sealer.turn();
   }
 
@@ -133,8 +142,12 @@ export class ChainLink {
     if (this.#connected === undefined || !this.#leader.leads) return "idle";
     const { database, confirmations, watch } = this.parts;
     const { chain, identity } = this.#connected.connection;
-    const options = { confirmations, range: BLOCK_RANGE };
-    if (await followChain(database, chain, identity, options)) {
+    const trustsShorter = this.#behind.looks >= LOOKS_AT_SHORTER;
+    const options = { confirmations, range: BLOCK_RANGE, trustsShorter };
+    const { changed, behind } = await followChain(database, chain, identity, options);
+    const looks = behind === this.#behind.headHash ? this.#behind.looks + 1 : 1;
+    this.#behind = behind === undefined ? NOT_BEHIND : { headHash: behind, looks };
+    if (changed) {
       watch.changed();
       this.#sealing.wake();
     }

@@ -21,19 +21,28 @@ export class Diverged extends Error {
   override readonly name = "Diverged";
 }
 
-/** Follows the chain once, until it has caught up. Returns whether anything about batches changed. */
+/** What following the chain once has found. */
+export interface Followed {
+  /** Whether anything about batches may have changed. */
+  readonly changed: boolean;
+  /** Hash of the node's head, where that is behind what was followed. */
+  readonly behind: string | undefined;
+}
+
+/** Follows the chain once, until it has caught up. */
 export async function followChain(
   database: Database,
   chain: Chain,
   id: LogId,
   options: TailOptions,
-): Promise<boolean> {
+): Promise<Followed> {
   const position = await chainPosition(database);
-  if (position === undefined) return false;
+  if (position === undefined) return { changed: false, behind: undefined };
   const state = { ...position, blocks: await followedBlocks(database) };
   let finalNumber = position.finalNumber;
   let changed = false;
   for await (const step of chainSteps(chain, id, state, options)) {
+    if (step.type === "behind") return { changed, behind: step.headHash };
     if (step.type === "reorganised") await applyReorganisation(database, step.toBlock, finalNumber);
     else {
       await applyAdvance(database, chain, step, options);
@@ -41,7 +50,7 @@ export async function followChain(
     }
     changed = true;
   }
-  return changed;
+  return { changed, behind: undefined };
 }
 
 /** Batches above the block go back to waiting; their signed bytes will be broadcast again. */

@@ -20,11 +20,15 @@ export interface Proof {
 /** Trees that are kept: the receipts of one batch are often asked for together. */
 const KEPT_TREES = 8;
 
-type Levels = readonly (readonly Uint8Array[])[];
+interface Tree {
+  readonly leaves: readonly StoredLeaf[];
+  readonly levels: readonly (readonly Uint8Array[])[];
+}
 
 /** Makes the proofs of records that are on the chain. */
 export class ProofMaker {
-  readonly #trees = new Map<string, { readonly leaves: readonly StoredLeaf[]; readonly levels: Levels }>();
+  /** Each is kept from the moment that it is asked for: all who wait for a batch ask at once. */
+  readonly #trees = new Map<string, Promise<Tree>>();
 
   constructor(private readonly database: Database) {}
 
@@ -46,15 +50,19 @@ export class ProofMaker {
     };
   }
 
-  async #tree(batch: StoredBatch) {
+  #tree(batch: StoredBatch): Promise<Tree> {
     const key = Buffer.from(batch.head).toString("base64");
     const kept = this.#trees.get(key);
     if (kept !== undefined) return kept;
-    const toSeq = batch.firstSeq + Number(batch.seal.size);
-    const leaves = await leavesOfRange(this.database, batch.firstSeq, toSeq);
-    const tree = { leaves, levels: treeLevels(leaves.map(({ leaf }) => leaf)) };
+    const tree = this.#makeTree(batch);
+    tree.catch(() => this.#trees.delete(key)); // whoever asks next tries again
     this.#trees.set(key, tree);
     if (this.#trees.size > KEPT_TREES) this.#trees.delete(this.#trees.keys().next().value as string);
     return tree;
+  }
+
+  async #makeTree({ firstSeq, seal }: StoredBatch): Promise<Tree> {
+    const leaves = await leavesOfRange(this.database, firstSeq, firstSeq + Number(seal.size));
+    return { leaves, levels: treeLevels(leaves.map(({ leaf }) => leaf)) };
   }
 }

@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
-import { hex0x, sameBytes } from "../core/bytes.js";
+import { hex0x, sameBytes, unhex } from "../core/bytes.js";
 import type { SignedCall } from "../core/operation.js";
 import type { Chain, Fees } from "../chain/port.js";
 import { BroadcastRefused } from "../chain/port.js";
 import type { Signer } from "../chain/signer.js";
-import { insertBatch, lastBatch } from "../store/batches.js";
+import { firstUnanchored, insertBatch, lastBatch } from "../store/batches.js";
 import type { StoredBatch } from "../store/batches.js";
 import type { StoredIdentity } from "../store/chain-position.js";
 import type { Database } from "../store/database.js";
@@ -69,12 +69,13 @@ export class Sealer {
     this.#broadcast = undefined;
   }
 
-  /** Brings the last batch to the chain, or makes the next one. */
+  /** Brings the batches there are to the chain, in their order, or makes the next one. */
   async turn(): Promise<Turn> {
-    const last = await lastBatch(this.parts.database);
+    const { database } = this.parts;
+    const waiting = await firstUnanchored(database);
     try {
-      if (last !== undefined && last.anchor === undefined) return await this.#submit(last);
-      return await this.#sealNext(last);
+      if (waiting !== undefined) return await this.#submit(waiting);
+      return await this.#sealNext(await lastBatch(database));
     } catch (error) {
       this.reset();
       throw error;
@@ -116,7 +117,7 @@ export class Sealer {
   /** Before the first seal: the chain must stand where the database says. Returns the difficulty. */
   async #checkChain(last: StoredBatch | undefined): Promise<number> {
     if (this.#difficulty !== undefined) return this.#difficulty;
-    const { chain, identity, signer } = this.parts;
+    const { chain, identity } = this.parts;
     const onChain = await chain.lastSealed(identity);
     if (onChain.number > (last?.seal.number ?? 0n)) {
       throw new Diverged(
@@ -124,14 +125,18 @@ export class Sealer {
           "older than the chain. Sealing has stopped; restore the newer database",
       );
     }
-    if (!(await chain.maySeal(identity.contract, signer.address))) {
-      throw new Error(
-        `account ${signer.address} has no SEALER_ROLE on ${identity.contract}: grant it, or set ` +
-          "PRIVATE_KEY to an account that has it",
-      );
-    }
+    await this.#requireRole();
     this.#difficulty = await chain.minimumDifficulty(identity.contract);
     return this.#difficulty;
+  }
+
+  async #requireRole(): Promise<void> {
+    const { chain, identity, signer } = this.parts;
+    if (await chain.maySeal(identity.contract, signer.address)) return;
+    throw new Error(
+      `account ${signer.address} has no SEALER_ROLE on ${identity.contract}: grant it, or set ` +
+        "PRIVATE_KEY to an account that has it",
+    );
   }
 
   /** Sees to it that a batch which is not on the chain yet gets there. */
@@ -151,10 +156,17 @@ export class Sealer {
   }
 
   async #sendAgain(operation: Operation): Promise<Turn> {
-    const used = await this.parts.chain.nonce(hex0x(operation.sender));
-    if (used > operation.nonce) {
-      return this.#fail(operation, `nonce ${operation.nonce} was used by another transaction`);
+    const { chain, database } = this.parts;
+    const { sender, nonce, batchNumber, transactionHash } = operation;
+    const used = await chain.nonce(hex0x(sender));
+    if (used > nonce) {
+      // It may have been mined since we looked.
+      if ((await chain.mined(hex0x(transactionHash))) !== undefined) return "again";
+      return this.#fail(operation, `nonce ${nonce} was used by another transaction`);
     }
+    // A transaction before it was taken back, so no node would ever mine it.
+    const next = Math.max(used, await nextStoredNonce(database, sender, batchNumber));
+    if (next < nonce) return this.#fail(operation, `nonce ${next} before nonce ${nonce} is free again`);
     await this.#send(operation);
     return "idle";
   }
@@ -176,7 +188,10 @@ export class Sealer {
     }
     const call = chain.sealCall(identity, batch.previousHead, batch.seal);
     const refusal = await chain.preflight(call, signer.address);
-    if (refusal !== undefined) throw new Error(`the contract refuses the seal: ${refusal}`);
+    if (refusal !== undefined) {
+      await this.#requireRole();
+      throw new Error(`the contract refuses the seal: ${refusal}`);
+    }
     const signed = await this.#sign(batch);
     const number = Number(batch.seal.number);
     await database.transact((trx) => insertOperation(trx, number, signed, Date.now()));
@@ -201,17 +216,17 @@ export class Sealer {
   async #sign(batch: StoredBatch): Promise<SignedCall> {
     const { chain, identity, signer } = this.parts;
     const call = chain.sealCall(identity, batch.previousHead, batch.seal);
-    const nonce = await this.#nextNonce();
+    const nonce = await this.#nextNonce(batch);
     const signed = await signer.sign(call, identity.chainId, nonce, await this.#currentFees());
     this.#nonce = nonce + 1;
     return signed;
   }
 
-  async #nextNonce(): Promise<number> {
+  async #nextNonce({ seal }: StoredBatch): Promise<number> {
     if (this.#nonce !== undefined) return this.#nonce;
     const { chain, database, signer } = this.parts;
-    const sender = Buffer.from(signer.address.slice(2), "hex");
-    return Math.max(await chain.nonce(signer.address), await nextStoredNonce(database, sender));
+    const stored = await nextStoredNonce(database, unhex(signer.address), Number(seal.number));
+    return Math.max(await chain.nonce(signer.address), stored);
   }
 
   async #currentFees(): Promise<Fees> {

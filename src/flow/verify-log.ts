@@ -6,16 +6,19 @@ import { merkleRoot } from "../core/merkle.js";
 import type { ChainBatch } from "../core/receipt.js";
 import { columnsOf, decodeEntry } from "../core/record.js";
 import { trailLeaf } from "../core/trail.js";
+import type { TrailLeaf } from "../core/trail.js";
 import type { Entry } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import type { Chain } from "../chain/port.js";
-import { findBatch, progress } from "../store/batches.js";
+import { batchOfSeq, findBatch, leavesOfRange } from "../store/batches.js";
 import type { StoredBatch } from "../store/batches.js";
-import { followedBlocks } from "../store/chain-position.js";
-import type { StoredIdentity } from "../store/chain-position.js";
+import { chainPosition, followedBlocks, storedIdentity } from "../store/chain-position.js";
+import type { FollowedBlock, StoredIdentity } from "../store/chain-position.js";
 import type { Database } from "../store/database.js";
-import { minedOperation } from "../store/operations.js";
-import { logLength, linkedRecords, recordRows } from "../store/records.js";
+import { minedOperation, sentOperation } from "../store/operations.js";
+import { linkedRecords, logLength, recordRows } from "../store/records.js";
 import type { RecordRow } from "../store/records.js";
+import { countRequests, requestsBehindEnd, requestsOfCaller, requestsOfSeqs } from "../store/requests.js";
+import type { RequestRow } from "../store/requests.js";
 
 /** Something in the database that does not hold. */
 export interface Problem {
@@ -45,7 +48,7 @@ const CHUNK = 1_000;
 /**
  * Compares the database with the chain, in log order. The chain decides: a batch's root, head, size
  * and time there are taken as true, and every stored value is derived again from the entries and
- * compared. With `last` 0 it ends at the last batch on chain, and then looks at the records that wait.
+ * compared. With `last` 0 it goes on to what waits, and to what belongs to no batch.
  */
 export async function* verifyLog(
   database: Database,
@@ -57,15 +60,17 @@ export async function* verifyLog(
   const first = Math.max(1, range.first);
   const last = range.last === 0 ? onChain : Math.min(range.last, onChain);
   const length = await logLength(database);
-  const tally = new Tally(await recordsBefore(database, first, last, length, range.last === 0), Math.max(0, last - first + 1));
+  const total = await recordsBefore(database, first, last, length, range.last === 0);
+  const tally = new Tally(total, Math.max(0, last - first + 1));
   const check = new LogCheck(database, chain, identity);
   for (let number = first; number <= last; number++) {
     for await (const found of check.batch(number)) yield tally.add(found);
     yield tally.add({ batches: 1 });
   }
   if (range.last === 0) {
-    for await (const found of check.waiting(length)) yield tally.add(found);
-    yield tally.add({ problems: await check.followed() });
+    for await (const found of check.unsealed(last + 1, length)) yield tally.add(found);
+    if (first === 1) yield tally.add({ problems: await check.strayRequests(length) });
+    yield tally.add({ problems: await check.position() });
   }
   yield { ...tally.add({}), done: true };
 }
@@ -117,6 +122,13 @@ async function recordsBefore(
 }
 
 class LogCheck {
+  /** Position of the first record of the batch at hand, by the sizes on chain; unknown at first. */
+  #nextSeq: number | undefined;
+  /** Request ids that were found in their place. */
+  #requests = 0;
+  /** Whether every entry so far says which request id it has. */
+  #entriesHold = true;
+
   constructor(
     private readonly database: Database,
     private readonly chain: Chain,
@@ -127,73 +139,151 @@ class LogCheck {
   async *batch(number: number): AsyncGenerator<Found> {
     const truth = await this.chain.batch(this.identity, BigInt(number));
     if (truth === undefined) return;
+    const followedTo = (await chainPosition(this.database))?.blockNumber ?? 0;
     const stored = await findBatch(this.database, number);
+    const firstSeq = await this.#firstSeq(number, stored);
     if (stored === undefined) {
       yield { problems: [problem(number, "batches.number", "the batch is missing")] };
-      return;
+    } else {
+      yield { problems: await this.#batchColumns(stored, truth, firstSeq) };
+      yield { problems: await this.#anchor(stored, truth, followedTo) };
     }
-    yield { problems: await this.#batchColumns(number, stored, truth) };
-    yield* this.#records(stored, truth);
+    if (firstSeq === undefined) return;
+    this.#nextSeq = firstSeq + Number(truth.size);
+    yield* this.#records({ number, firstSeq, size: Number(truth.size), root: truth.root });
   }
 
-  /** Records that are in no batch on the chain: their columns must follow from their entries. */
-  async *waiting(length: number): AsyncGenerator<Found> {
-    const { anchored } = await progress(this.database);
-    for (let from = anchored; from < length; from += CHUNK) {
+  /** What is not on the chain yet: batches on their way, and records in no batch. */
+  async *unsealed(number: number, length: number): AsyncGenerator<Found> {
+    const stored = await findBatch(this.database, number);
+    if (stored !== undefined) {
+      const { seal, head, previousHead, anchor } = stored;
+      const firstSeq = (await this.#firstSeq(number, stored)) ?? stored.firstSeq;
+      const truth = { root: seal.root, size: seal.size, head: nextHead(previousHead, seal), time: 0n };
+      yield { problems: await this.#batchColumns({ ...stored, head }, truth, firstSeq) };
+      if (anchor !== undefined && (await this.chain.batch(this.identity, seal.number)) === undefined) {
+        yield { problems: [problem(number, "batches.block_number", "the batch is not on chain")] };
+      }
+      this.#nextSeq = firstSeq + Number(seal.size);
+      yield* this.#records({ number, firstSeq, size: Number(seal.size), root: seal.root });
+      yield* this.unsealed(number + 1, length);
+      return;
+    }
+    yield* this.#waiting(this.#nextSeq ?? 0, length);
+  }
+
+  /** Records in no batch: their columns must follow from their entries. */
+  async *#waiting(first: number, length: number): AsyncGenerator<Found> {
+    for (let from = first; from < length; from += CHUNK) {
       const to = Math.min(length, from + CHUNK);
       const rows = await recordRows(this.database, from, to);
-      const problems = rows.flatMap((row) => columnProblems(row, 0));
+      const problems = await this.#columnProblems(rows, 0);
+      if (rows.length < to - from) this.#entriesHold = false;
+      for (const row of rows) {
+        if (row.leaf === undefined || (await batchOfSeq(this.database, row.seq)) !== undefined) continue;
+        problems.push(recordProblem(row, 0, "leaves.seq", "has a leaf, but is in no batch"));
+      }
       yield { records: to - from, problems: [...missing(rows, from, to, 0), ...problems] };
     }
     const beyond = await recordRows(this.database, length, length + 1);
-    if (beyond.length > 0) {
+    if (beyond.length > 0 && (await logLength(this.database)) === length) {
       yield { problems: [problem(0, "tail.length", `the log has records behind its end, ${length}`)] };
     }
   }
 
-  /** The blocks that following remembers. */
-  async followed(): Promise<Problem[]> {
-    const problems: Problem[] = [];
-    for (const { number, hash } of await followedBlocks(this.database)) {
-      const block = await this.chain.block(number);
-      if (block !== undefined && block.hash !== hex0x(hash)) {
-        problems.push(differs(0, "blocks.hash", hex0x(hash), block.hash));
-      }
+  /** Request ids that belong to no record. Requires that every batch was checked. */
+  async strayRequests(length: number): Promise<Problem[]> {
+    const expected = this.#requests;
+    const extra = this.#entriesHold ? (await countRequests(this.database, length)) - expected : 0;
+    const behind = await requestsBehindEnd(this.database, CHUNK);
+    return [
+      ...(extra > 0
+        ? [problem(0, "requests.seq", `${extra} request ids point to records that were not made by them`)]
+        : []),
+      ...behind.map(({ id, seq }) =>
+        problem(0, "requests.seq", `request id ${show(id)} points to ${seq}, behind the end of the log`),
+      ),
+    ];
+  }
+
+  /** Which log this is, and how far the chain was followed. */
+  async position(): Promise<Problem[]> {
+    const blocks = await followedBlocks(this.database);
+    const position = await chainPosition(this.database);
+    const newest = blocks[0]?.number ?? position?.blockNumber ?? 0;
+    const problems = [...(await this.#identity()), ...(await this.#blocks(blocks))];
+    if (position !== undefined && position.blockNumber !== newest) {
+      const message = `is ${position.blockNumber}, the last block followed is ${newest}`;
+      problems.push(problem(0, "chain_position.block_number", message));
+    }
+    if (position !== undefined && position.finalNumber > newest) {
+      const message = `is ${position.finalNumber}, behind the last block followed, ${newest}`;
+      problems.push(problem(0, "chain_position.final_number", message));
     }
     return problems;
   }
 
-  async #batchColumns(number: number, stored: StoredBatch, truth: ChainBatch): Promise<Problem[]> {
-    const { seal, head, previousHead } = stored;
+  async #identity(): Promise<Problem[]> {
+    const stored = await storedIdentity(this.database);
+    if (stored === undefined) return [problem(0, "identity.id", "the row is missing")];
+    const { chainId, genesisHash, contract, log } = this.identity;
+    return [
+      ...compare(0, "identity.chain_id", stored.chainId, chainId),
+      ...compare(0, "identity.genesis_hash", stored.genesisHash, genesisHash),
+      ...compare(0, "identity.contract", stored.contract, contract),
+      ...compare(0, "identity.log", stored.log, log),
+    ];
+  }
+
+  async #blocks(blocks: readonly FollowedBlock[]): Promise<Problem[]> {
+    const problems: Problem[] = [];
+    for (const { number, hash } of blocks) {
+      const block = await this.chain.block(number);
+      if (block === undefined) problems.push(problem(0, "blocks.number", `there is no block ${number}`));
+      else problems.push(...compare(0, "blocks.hash", hex0x(hash), block.hash));
+    }
+    return problems;
+  }
+
+  async #batchColumns(
+    { seal, head, previousHead, firstSeq }: StoredBatch,
+    truth: ChainBatch,
+    expectedFirst: number | undefined,
+  ): Promise<Problem[]> {
+    const number = Number(seal.number);
     const before =
       number === 1
         ? genesisHead(this.identity)
-        : (await this.chain.batch(this.identity, BigInt(number - 1)))?.head;
+        : ((await this.chain.batch(this.identity, BigInt(number - 1)))?.head ??
+          (await findBatch(this.database, number - 1))?.head);
     const problems = [
       ...compare(number, "batches.root", seal.root, truth.root),
       ...compare(number, "batches.size", seal.size, truth.size),
       ...compare(number, "batches.head", head, truth.head),
       ...compare(number, "batches.previous_head", previousHead, before ?? ZERO32),
-      ...(await this.#firstSeq(number, stored)),
-      ...(await this.#anchor(number, stored, truth)),
+      ...compare(number, "batches.first_seq", BigInt(firstSeq), BigInt(expectedFirst ?? firstSeq)),
     ];
-    const derived = nextHead(previousHead, seal);
-    if (problems.length === 0 && !sameBytes(derived, truth.head)) {
+    if (problems.length === 0 && !sameBytes(nextHead(previousHead, seal), truth.head)) {
       problems.push(problem(number, "batches.head", "the columns do not lead to the head on chain"));
     }
     return problems;
   }
 
-  async #firstSeq(number: number, { firstSeq }: StoredBatch): Promise<Problem[]> {
-    const before = number === 1 ? undefined : await findBatch(this.database, number - 1);
-    if (number > 1 && before === undefined) return [];
-    const expected = before === undefined ? 0 : before.firstSeq + Number(before.seal.size);
-    return compare(number, "batches.first_seq", BigInt(firstSeq), BigInt(expected));
+  /** Where a batch starts: behind the one before it, by the sizes on chain. */
+  async #firstSeq(number: number, stored: StoredBatch | undefined): Promise<number | undefined> {
+    if (number === 1) return 0;
+    if (this.#nextSeq !== undefined) return this.#nextSeq;
+    const before = await findBatch(this.database, number - 1);
+    return before === undefined ? stored?.firstSeq : before.firstSeq + Number(before.seal.size);
   }
 
   /** Where the batch stands on the chain, as the transaction's receipt and the contract's event say. */
-  async #anchor(number: number, { seal, anchor }: StoredBatch, truth: ChainBatch): Promise<Problem[]> {
+  async #anchor({ seal, anchor }: StoredBatch, truth: ChainBatch, followedTo: number): Promise<Problem[]> {
+    const number = Number(seal.number);
     if (anchor === undefined) {
+      const sent = await sentOperation(this.database, number);
+      const mined = sent && (await this.chain.mined(hex0x(sent.transactionHash)));
+      if (mined !== undefined && mined.blockNumber > followedTo) return []; // only just mined
       return [problem(number, "batches.block_number", "the batch is on chain, but not marked so")];
     }
     const hash = hex0x(anchor.transactionHash);
@@ -222,105 +312,195 @@ class LogCheck {
     ];
   }
 
-  /** The batch's records. First whether its leaves lead to the root on chain, then each record. */
-  async *#records(stored: StoredBatch, truth: ChainBatch): AsyncGenerator<Found> {
-    const number = Number(stored.seal.number);
-    const to = stored.firstSeq + Number(truth.size);
-    const derived: Uint8Array[] = [];
+  /** A batch's records: each by itself, and all together by the root that they must lead to. */
+  async *#records(batch: BatchOfRecords): AsyncGenerator<Found> {
+    const { number, firstSeq, size, root } = batch;
+    const derived = new DerivedLeaves();
+    const named = new Set<number>();
     const columns: Uint8Array[] = [];
-    let named = 0;
-    for (let from = stored.firstSeq; from < to; from += CHUNK) {
-      const end = Math.min(to, from + CHUNK);
+    for (let from = firstSeq; from < firstSeq + size; from += CHUNK) {
+      const end = Math.min(firstSeq + size, from + CHUNK);
       const rows = await recordRows(this.database, from, end);
       const previous = await this.#previousLeaves(from, end);
+      columns.push(...(await leavesOfRange(this.database, from, end)).map(({ leaf }) => leaf));
       const problems = missing(rows, from, end, number);
+      const intact: RecordRow[] = [];
       for (const row of rows) {
-        problems.push(...recordProblems(row, number, previous.get(row.seq)));
-        derived.push(derivedLeaf(row, previous.get(row.seq)));
-        columns.push(row.leaf ?? ZERO32);
+        derived.add(row, previous.get(row.seq), firstSeq);
+        const found = leafProblems(row, number, previous.get(row.seq)?.leaf);
+        problems.push(...found);
+        if (!found.some(({ column }) => column === "records.entry")) intact.push(row);
       }
-      named += problems.length;
+      if (intact.length < end - from) this.#entriesHold = false;
+      problems.push(...(await this.#columnProblems(intact, number)));
+      for (const { seq } of problems) if (seq !== undefined) named.add(seq);
       yield { records: end - from, problems };
     }
-    const holds = [derived, columns].some(
-      (leaves) => leaves.length > 0 && sameBytes(merkleRoot(leaves), truth.root),
+    const holds = [derived.leaves, columns].some(
+      (leaves) => leaves.length === size && size > 0 && sameBytes(merkleRoot(leaves), root),
     );
-    if (!holds && named === 0) yield* this.#allSuspect(stored, truth);
+    if (!holds) yield* this.#allSuspect(batch, named);
   }
 
-  /** Entry, hash, leaf and root agree with each other but not with the chain: any may be forged. */
-  async *#allSuspect(stored: StoredBatch, truth: ChainBatch): AsyncGenerator<Found> {
-    const number = Number(stored.seal.number);
-    const to = stored.firstSeq + Number(truth.size);
-    for (let from = stored.firstSeq; from < to; from += CHUNK) {
-      const rows = await recordRows(this.database, from, Math.min(to, from + CHUNK));
-      const message = "cannot be proven: the batch's records do not lead to its root on chain";
-      yield { problems: rows.map((row) => recordProblem(row, number, "records.entry", message)) };
+  /** Neither entries nor leaves lead to the root on chain: no record can be proven, any may be forged. */
+  async *#allSuspect({ number, firstSeq, size }: BatchOfRecords, named: ReadonlySet<number>): AsyncGenerator<Found> {
+    const message = "cannot be proven: the batch's records do not lead to its root on chain";
+    for (let from = firstSeq; from < firstSeq + size; from += CHUNK) {
+      const rows = await recordRows(this.database, from, Math.min(firstSeq + size, from + CHUNK));
+      const unnamed = rows.filter(({ seq }) => !named.has(seq));
+      yield { problems: unnamed.map((row) => recordProblem(row, number, "records.entry", message)) };
     }
   }
 
-  /** The leaf before each record in its trail, by the record's position; none for a first record. */
-  async #previousLeaves(from: number, end: number): Promise<Map<number, Previous>> {
+  /** The record before each record in its trail, by position; none for a first record. */
+  async #previousLeaves(from: number, end: number): Promise<Map<number, Before>> {
     const linked = await linkedRecords(this.database, from, end - from);
-    return new Map(linked.map(({ seq, previous }) => [seq, previous]));
+    return new Map(linked.map(({ seq, previousSeq, previous }) => [seq, { seq: previousSeq, leaf: previous }]));
+  }
+
+  /** Columns of records and of their requests that do not follow from the entries. */
+  async #columnProblems(rows: readonly RecordRow[], batch: number): Promise<Problem[]> {
+    const problems: Problem[] = [];
+    const asked: { readonly row: RecordRow; readonly entry: Entry }[] = [];
+    for (const row of rows) {
+      const entry = readEntry(row);
+      if (typeof entry === "string") {
+        this.#entriesHold = false;
+        problems.push(recordProblem(row, batch, "records.entry", entry));
+      } else {
+        problems.push(...rowProblems(row, entry, batch));
+        if (entry.requestId !== "") asked.push({ row, entry });
+      }
+    }
+    return [...problems, ...(await this.#requestProblems(asked, batch))];
+  }
+
+  async #requestProblems(
+    asked: readonly { readonly row: RecordRow; readonly entry: Entry }[],
+    batch: number,
+  ): Promise<Problem[]> {
+    const found = await this.#requestsOf(asked.map(({ entry }) => entry));
+    const lost = asked.filter(({ row, entry }) => found.get(requestKey(entry.caller, entry.requestId))?.seq !== row.seq);
+    const seqs = lost.map(({ row }) => row.seq);
+    const bySeq = new Map(
+      seqs.length === 0 ? [] : (await requestsOfSeqs(this.database, seqs)).map((row) => [row.seq, row]),
+    );
+    return asked.flatMap(({ row, entry }) => {
+      const request = bySeq.get(row.seq) ?? found.get(requestKey(entry.caller, entry.requestId));
+      if (request === undefined) {
+        return [recordProblem(row, batch, "requests.seq", `request id ${show(entry.requestId)} is missing`)];
+      }
+      this.#requests += 1;
+      return differences(row, batch, [
+        ["requests.caller", request.caller, entry.caller],
+        ["requests.request_id", request.id, entry.requestId],
+        ["requests.hash", hex(request.hash), hex(entry.requestHash)],
+        ["requests.seq", request.seq, row.seq],
+      ]);
+    });
+  }
+
+  async #requestsOf(entries: readonly Entry[]): Promise<Map<string, RequestRow>> {
+    const byCaller = new Map<string, string[]>();
+    for (const { caller, requestId } of entries) {
+      const ids = byCaller.get(caller);
+      if (ids === undefined) byCaller.set(caller, [requestId]);
+      else ids.push(requestId);
+    }
+    const found = new Map<string, RequestRow>();
+    for (const [caller, ids] of byCaller) {
+      for (const row of await requestsOfCaller(this.database, caller, ids)) {
+        found.set(requestKey(row.caller, row.id), row);
+      }
+    }
+    return found;
   }
 }
 
-type Previous = Parameters<typeof nextLeaf>[1];
-
-function derivedLeaf(row: RecordRow, previous: Previous): Uint8Array {
-  return nextLeaf(sha256(row.entry), previous).leaf;
+/** A batch as its records are checked against it. */
+interface BatchOfRecords {
+  readonly number: number;
+  readonly firstSeq: number;
+  readonly size: number;
+  readonly root: Uint8Array;
 }
 
-/** What of a sealed record does not hold, by its entry, its columns, and the record before it. */
-function recordProblems(row: RecordRow, batch: number, previous: Previous): Problem[] {
+/** The record before another in its trail, and its leaf as it is stored. */
+interface Before {
+  readonly seq: number | undefined;
+  readonly leaf: TrailLeaf | undefined;
+}
+
+/** The leaves of a batch as its entries alone call for, from the leaves of the batches before. */
+class DerivedLeaves {
+  readonly leaves: Uint8Array[] = [];
+  readonly #ends = new Map<string, TrailLeaf>();
+
+  add(row: RecordRow, before: Before | undefined, firstSeq: number): void {
+    const entry = readEntry(row);
+    const subject = typeof entry === "string" ? row.subject : entry.subject;
+    const isOutside = before?.seq !== undefined && before.seq < firstSeq;
+    const previous = this.#ends.get(subject) ?? (isOutside ? before.leaf : undefined);
+    const next = nextLeaf(sha256(row.entry), previous);
+    this.#ends.set(subject, next);
+    this.leaves.push(next.leaf);
+  }
+}
+
+function requestKey(caller: string, id: string): string {
+  return `${caller}\n${id}`;
+}
+
+function readEntry({ entry }: RecordRow): Entry | string {
+  try {
+    return decodeEntry(entry);
+  } catch (error) {
+    return `cannot be read: ${messageOf(error)}`;
+  }
+}
+
+/** Whether a sealed record's leaf follows from its entry and the record before it in its trail. */
+function leafProblems(row: RecordRow, batch: number, previous: TrailLeaf | undefined): Problem[] {
   const report = (column: string, message: string) => [recordProblem(row, batch, column, message)];
-  if (row.leaf === undefined || row.trailIndex === undefined) {
-    return report("leaves.seq", "the record's leaf is missing");
-  }
+  if (row.leaf === undefined) return report("leaves.seq", "the record's leaf is missing");
   const entryHash = sha256(row.entry);
-  const columns = columnProblems(row, batch);
-  if (columns.length > 0 && columns.some(({ column }) => column === "records.subject")) return columns;
   const { index, leaf } = nextLeaf(entryHash, previous);
   if (sameBytes(leaf, row.leaf)) {
     return index === row.trailIndex
-      ? columns
-      : [...columns, ...report("leaves.trail_index", `is ${row.trailIndex}, must be ${index}`)];
+      ? []
+      : report("leaves.trail_index", `is ${row.trailIndex}, must be ${index}`);
   }
   // The leaf fits the id, so it is the entry that was changed.
   if (sameBytes(trailLeaf(row.id, index, previous?.leaf ?? ZERO32), row.leaf)) {
     return report("records.entry", `hashes to ${hex(entryHash)}, sealed was ${hex(row.id)}`);
   }
-  return [
-    ...columns,
-    ...report("leaves.leaf", "does not follow from the entry and the record before it in its trail"),
-  ];
+  const entry = readEntry(row);
+  if (typeof entry !== "string" && entry.subject !== row.subject) return []; // looked for in the wrong trail
+  return report("leaves.leaf", "does not follow from the entry and the record before it in its trail");
 }
 
-/** Columns that do not follow from the entry. */
-function columnProblems(row: RecordRow, batch: number): Problem[] {
-  const report = (column: string, message: string) => recordProblem(row, batch, column, message);
-  let entry: Entry;
-  try {
-    entry = decodeEntry(row.entry);
-  } catch (error) {
-    return [report("records.entry", `cannot be read: ${messageOf(error)}`)];
-  }
+/** Columns of the record's own row that do not follow from its entry. */
+function rowProblems(row: RecordRow, entry: Entry, batch: number): Problem[] {
   const expected = columnsOf(entry);
-  const request = entry.requestId === "" ? undefined : entry;
-  const pairs: [string, unknown, unknown][] = [
+  return differences(row, batch, [
     ["records.id", hex(row.id), hex(sha256(row.entry))],
     ["records.subject", row.subject, expected.subject],
     ["records.type", row.type, expected.type],
     ["records.actor", row.actor, expected.actor],
     ["records.occur_time", row.occurTime, expected.occurTime],
-    ["requests.caller", row.request?.caller, request?.caller],
-    ["requests.request_id", row.request?.id, request?.requestId],
-    ["requests.hash", row.request && hex(row.request.hash), request && hex(request.requestHash)],
-  ];
+  ]);
+}
+
+function differences(
+  row: RecordRow,
+  batch: number,
+  pairs: readonly (readonly [column: string, actual: unknown, wanted: unknown])[],
+): Problem[] {
   return pairs
     .filter(([, actual, wanted]) => actual !== wanted)
-    .map(([column, actual, wanted]) => report(column, `is ${show(actual)}, must be ${show(wanted)}`));
+    .map(([column, actual, wanted]) =>
+      recordProblem(row, batch, column, `is ${show(actual)}, must be ${show(wanted)}`),
+    );
 }
 
 function missing(rows: readonly RecordRow[], from: number, to: number, batch: number): Problem[] {

@@ -20,12 +20,11 @@ export interface Unit {
   readonly line?: number | undefined;
 }
 
-/** The record that a draft has become; `replayed` if an earlier call had made it. */
+/** The record that a draft has become. */
 export interface Appended {
   readonly seq: number;
-  readonly id: Uint8Array;
-  /** The entry of a replayed record; a new one has the entry that was handed in. */
-  readonly replayed: Uint8Array | undefined;
+  /** The record that an earlier call had made of the same request; a new one is as it was handed in. */
+  readonly replayed: { readonly id: Uint8Array; readonly entry: Uint8Array } | undefined;
 }
 
 /** A request id of the unit that an earlier record has with another body. */
@@ -142,10 +141,11 @@ function placeUnit(
     const earlier = key === undefined ? undefined : (known.get(key) ?? mine.get(key));
     if (earlier === undefined) {
       if (key !== undefined && request) mine.set(key, { seq, id, entry, hash: request.hash });
-      appended.push({ seq, id, replayed: undefined });
+      appended.push({ seq, replayed: undefined });
       seq += 1;
     } else if (request && sameBytes(earlier.hash, request.hash)) {
-      appended.push({ seq: earlier.seq, id: earlier.id, replayed: earlier.entry });
+      const { seq: place, id: theirId, entry: theirs } = earlier;
+      appended.push({ seq: place, replayed: { id: theirId, entry: theirs } });
     } else {
       return { reused: { index, requestId: request?.id ?? "", takenBy: earlier.id } };
     }
@@ -159,13 +159,13 @@ async function writeFresh(
   fresh: readonly EncodedRecord[],
   first: number,
 ): Promise<void> {
-  const records: unknown[][] = [];
-  const requests: unknown[][] = [];
+  const records: unknown[] = [];
+  const requests: unknown[] = [];
   for (const [i, { id, entry, caller, request, columns }] of fresh.entries()) {
     const seq = first + i;
     const { subject, type, actor, occurTime } = columns;
-    records.push([seq, id, entry, subject, type, actor, occurTime]);
-    if (request !== undefined) requests.push([caller, request.id, request.hash, seq]);
+    records.push(seq, id, entry, subject, type, actor, occurTime);
+    if (request !== undefined) requests.push(caller, request.id, request.hash, seq);
   }
   await insertRows(trx, "records", RECORD_COLUMNS, records);
   await insertRows(trx, "requests", REQUEST_COLUMNS, requests);

@@ -62,14 +62,22 @@ export async function insertBatch(
       gas_used: null,
     })
     .execute();
-  const rows = leaves.map(({ seq, trailIndex, leaf }) => [seq, trailIndex, leaf]);
-  await insertRows(trx, "leaves", LEAF_COLUMNS, rows);
+  const values = leaves.flatMap(({ seq, trailIndex, leaf }) => [seq, trailIndex, leaf]);
+  await insertRows(trx, "leaves", LEAF_COLUMNS, values);
 }
 
 /** The last batch, whether or not it is on the chain. */
 export async function lastBatch(database: Database): Promise<StoredBatch | undefined> {
   const row = await database.read((db) =>
     batches(db).orderBy("number", "desc").limit(1).executeTakeFirst(),
+  );
+  return row && stored(row);
+}
+
+/** The first batch that is not on the chain; batches reach it in order. */
+export async function firstUnanchored(database: Database): Promise<StoredBatch | undefined> {
+  const row = await database.read((db) =>
+    batches(db).where("block_number", "is", null).orderBy("number").limit(1).executeTakeFirst(),
   );
   return row && stored(row);
 }

@@ -27,6 +27,7 @@ export interface Database {
 }
 
 const MAX_RETRIES = 10;
+const RETRY_MS = 10;
 const RETRYABLE = new Set(["ER_LOCK_DEADLOCK", "ER_LOCK_WAIT_TIMEOUT", "ER_CHECKREAD", "SQLITE_BUSY"]);
 const FULL = new Set(["SQLITE_FULL", "ER_DISK_FULL", "ER_RECORD_FILE_FULL", "ER_TEMP_FILE_WRITE_FAILURE"]);
 
@@ -93,6 +94,9 @@ async function guarded<T>(work: () => Promise<T>): Promise<T> {
     } catch (error) {
       if (error instanceof AnchordError) throw error;
       if (!RETRYABLE.has(codeOf(error)) || attempt > MAX_RETRIES) throw asAnchordError(error);
+      // Those that locked each other out must not meet again at once.
+      const pauseMs = Math.random() * RETRY_MS * attempt;
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
 }

@@ -2,26 +2,33 @@ import { CompiledQuery } from "kysely";
 import type { Transaction } from "kysely";
 import type { Tables } from "./tables.js";
 
-/** Inserts rows with few, reusable statements: SQL by row count, values in column order. */
+/** Rows of one statement: enough to save round trips, few enough for many statements to stay prepared. */
+const MOST_ROWS = 512;
+
+/**
+ * Inserts rows with few, reusable statements. Values come in column order, row after row. The statements
+ * are all handed over at once: the connection runs them in order, and the transaction is short.
+ */
 export async function insertRows(
   trx: Transaction<Tables>,
   table: keyof Tables,
   columns: readonly string[],
-  rows: readonly (readonly unknown[])[],
+  values: readonly unknown[],
 ): Promise<void> {
-  for (let at = 0; at < rows.length; ) {
-    const count = chunkSize(rows.length - at, columns.length);
-    const values = rows.slice(at, at + count).flat();
-    await trx.executeQuery(CompiledQuery.raw(insertSql(table, columns, count), values));
-    at += count;
+  const width = columns.length;
+  const running: Promise<unknown>[] = [];
+  for (let at = 0; at < values.length;) {
+    const rows = chunkSize((values.length - at) / width);
+    const chunk = values.slice(at, at + rows * width);
+    running.push(trx.executeQuery(CompiledQuery.raw(insertSql(table, columns, rows), chunk)));
+    at += rows * width;
   }
+  await Promise.all(running);
 }
 
-/** SQLite takes 32,766 values a statement; steps of 64 keep prepared statements reusable. */
-function chunkSize(rows: number, columns: number): number {
-  if (rows <= 64) return rows;
-  const most = Math.floor(16_384 / columns / 64) * 64;
-  return Math.min(most, Math.floor(rows / 64) * 64);
+/** Powers of two above 64, so that the same few statements come again and again. */
+function chunkSize(rows: number): number {
+  return rows <= 64 ? rows : Math.min(MOST_ROWS, 2 ** Math.floor(Math.log2(rows)));
 }
 
 const insertTexts = new Map<string, string>();

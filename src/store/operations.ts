@@ -10,13 +10,22 @@ export interface Operation extends SignedCall {
   readonly batchNumber: number;
 }
 
-/** Stores a signed call before it is broadcast for the first time. */
+/**
+ * Stores a signed call before it is broadcast for the first time. The same bytes, signed again after
+ * they had failed, are on their way again: a reorganisation may have freed their nonce.
+ */
 export async function insertOperation(
   trx: Transaction<Tables>,
   batchNumber: number,
   call: SignedCall,
   createTime: number,
 ): Promise<void> {
+  const { numUpdatedRows } = await trx
+    .updateTable("operations")
+    .set({ state: "SENT" satisfies OperationState, reason: "" })
+    .where("transaction_hash", "=", call.transactionHash)
+    .executeTakeFirstOrThrow();
+  if (numUpdatedRows > 0n) return;
   await trx
     .insertInto("operations")
     .values({
@@ -114,13 +123,18 @@ export async function reopenOperations(trx: Transaction<Tables>): Promise<void> 
     .execute();
 }
 
-/** The first nonce that no stored call of the account uses. */
-export async function nextStoredNonce(database: Database, sender: Uint8Array): Promise<number> {
+/** The first nonce behind those that stored calls of the account use for batches below a number. */
+export async function nextStoredNonce(
+  database: Database,
+  sender: Uint8Array,
+  belowBatch: number,
+): Promise<number> {
   const row = await database.read((db) =>
     db
       .selectFrom("operations")
       .select((eb) => eb.fn.max("nonce").as("nonce"))
       .where("sender", "=", sender)
+      .where("batch_number", "<", belowBatch)
       .where("state", "!=", "FAILED" satisfies OperationState)
       .executeTakeFirst(),
   );

@@ -113,29 +113,49 @@ export async function linkedRecords(
 ): Promise<Unplaced[]> {
   const rows = await database.read((db) =>
     db
-      .with("linked", (cte) =>
+      .with("page", (cte) =>
         cte
-          .selectFrom("records as r")
-          .select((eb) => [
-            "r.seq",
-            "r.id",
-            eb
-              .selectFrom("records as q")
-              .select("q.seq")
-              .whereRef("q.subject", "=", "r.subject")
-              .whereRef("q.seq", "<", "r.seq")
-              .orderBy("q.seq", "desc")
-              .limit(1)
-              .as("previous"),
-          ])
-          .where("r.seq", ">=", fromSeq)
-          .orderBy("r.seq")
+          .selectFrom("records")
+          .select(["seq", "id", "subject"])
+          .where("seq", ">=", fromSeq)
+          .orderBy("seq")
           .limit(limit),
       )
-      .selectFrom("linked")
-      .leftJoin("leaves", "leaves.seq", "linked.previous")
-      .select(["linked.seq", "linked.id", "previous", "trail_index", "leaf"])
-      .orderBy("linked.seq")
+      // Only a subject's first record of the page is looked up: to look up each one takes time in the
+      // square of a trail's length where the database finds no more than the subject by its index.
+      .with("linked", (cte) =>
+        cte.selectFrom("page").select((eb) => [
+          "seq",
+          "id",
+          "subject",
+          eb.fn
+            .agg<number | null>("lag", ["seq"])
+            .over((over) => over.partitionBy("subject").orderBy("seq"))
+            .as("inside"),
+        ]),
+      )
+      .with("placed", (cte) =>
+        cte.selectFrom("linked").select((eb) => [
+          "seq",
+          "id",
+          eb.fn
+            .coalesce(
+              "inside",
+              eb
+                .selectFrom("records as q")
+                .select("q.seq")
+                .whereRef("q.subject", "=", "linked.subject")
+                .where("q.seq", "<", fromSeq)
+                .orderBy("q.seq", "desc")
+                .limit(1),
+            )
+            .as("previous"),
+        ]),
+      )
+      .selectFrom("placed")
+      .leftJoin("leaves", "leaves.seq", "placed.previous")
+      .select(["placed.seq", "placed.id", "previous", "trail_index", "leaf"])
+      .orderBy("placed.seq")
       .execute(),
   );
   return rows.map(({ seq, id, previous, trail_index, leaf }) => ({
@@ -146,14 +166,12 @@ export async function linkedRecords(
   }));
 }
 
-/** A record with every column that derives from its entry, for comparison. */
+/** A record with every column of its row that derives from its entry, for comparison. */
 export interface RecordRow extends PlacedRecord {
   readonly subject: string;
   readonly type: string;
   readonly actor: string;
   readonly occurTime: number;
-  /** The idempotency row that points to it. */
-  readonly request: { readonly caller: string; readonly id: string; readonly hash: Uint8Array } | undefined;
 }
 
 /** Every stored column of the records of a range, in log order. */
@@ -164,8 +182,7 @@ export async function recordRows(
 ): Promise<RecordRow[]> {
   const rows = await database.read((db) =>
     placedRecords(db)
-      .leftJoin("requests", "requests.seq", "records.seq")
-      .select(["subject", "type", "actor", "occur_time", "caller", "request_id", "requests.hash"])
+      .select(["subject", "type", "actor", "occur_time"])
       .where("records.seq", ">=", fromSeq)
       .where("records.seq", "<", toSeq)
       .orderBy("records.seq")
@@ -177,10 +194,6 @@ export async function recordRows(
     type: text(row.type),
     actor: text(row.actor),
     occurTime: Number(row.occur_time),
-    request:
-      row.hash === null
-        ? undefined
-        : { caller: text(row.caller ?? ""), id: text(row.request_id ?? ""), hash: row.hash },
   }));
 }
 

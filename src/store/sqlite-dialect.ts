@@ -2,6 +2,7 @@ import { Worker } from "node:worker_threads";
 import { CompiledQuery, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from "kysely";
 import type { DatabaseConnection, Dialect, Driver, QueryResult } from "kysely";
 import type { Unit, UnitResult } from "./append.js";
+import { packUnits } from "./sqlite-parcel.js";
 import type { SqliteOptions, SqliteReply, SqliteResult } from "./sqlite-worker.js";
 
 /** SQLite behind a worker thread, since its calls block. One connection, used by one at a time. */
@@ -114,7 +115,7 @@ class WorkerConnection implements DatabaseConnection {
   }
 
   append(units: readonly Unit[]): Promise<UnitResult[]> {
-    return this.#ask<UnitResult[]>({ units });
+    return this.#ask<UnitResult[]>({ parcel: packUnits(units) });
   }
 
   // eslint-disable-next-line require-yield -- the interface asks for it; nothing here streams

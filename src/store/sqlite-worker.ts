@@ -2,13 +2,15 @@ import { parentPort, workerData } from "node:worker_threads";
 import { Kysely, SqliteAdapter, SqliteDriver, SqliteIntrospector, SqliteQueryCompiler } from "kysely";
 import Database from "libsql";
 import { appendUnits } from "./append.js";
-import type { Unit, UnitResult } from "./append.js";
+import type { UnitResult } from "./append.js";
+import { unpackUnits } from "./sqlite-parcel.js";
+import type { Parcel } from "./sqlite-parcel.js";
 import type { Tables } from "./tables.js";
 
 /** What is asked of the worker: one statement, or a whole append, which saves many round trips. */
 export type SqliteRequest = { readonly id: number } & (
   | { readonly sql: string; readonly parameters: readonly unknown[] }
-  | { readonly units: readonly Unit[] }
+  | { readonly parcel: Parcel }
 );
 
 /** A statement's outcome. */
@@ -57,12 +59,15 @@ function prepared(sql: string): Database.Statement {
 }
 
 function run(sql: string, parameters: readonly unknown[]): SqliteResult {
+  // SQLite has rolled back by itself where the disk was full; that must not hide behind another error.
+  if (sql.toUpperCase() === "ROLLBACK" && !db.inTransaction) return { rows: [], changes: 0, lastId: 0 };
   const statement = prepared(sql);
+  // As one array: libsql takes a blob that comes alone for named parameters, and aborts the process.
   if (statement.reader) {
-    const rows = statement.all(...parameters) as Record<string, unknown>[];
+    const rows = statement.all(parameters) as Record<string, unknown>[];
     return { rows: rows.map(withBytes), changes: 0, lastId: 0 };
   }
-  const { changes, lastInsertRowid } = statement.run(...parameters);
+  const { changes, lastInsertRowid } = statement.run(parameters);
   return { rows: [], changes, lastId: Number(lastInsertRowid) };
 }
 
@@ -105,7 +110,8 @@ const local = new Kysely<Tables>({
 
 async function answer(request: SqliteRequest): Promise<SqliteResult | UnitResult[]> {
   if ("sql" in request) return run(request.sql, request.parameters);
-  return local.transaction().execute((trx) => appendUnits(trx, request.units));
+  const units = unpackUnits(request.parcel);
+  return local.transaction().execute((trx) => appendUnits(trx, units));
 }
 
 port.on("message", (request: SqliteRequest) => {

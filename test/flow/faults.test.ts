@@ -37,16 +37,15 @@ for (const database of ["SQLite", "MariaDB"] as const) {
       newDatabase = () => mysql.createDatabase();
     });
 
-    for (const [i, point] of POINTS.entries()) {
-      it(`loses, doubles and reorders nothing at ${point}`, async () => {
-        const fault = `${point}:${randomOf(seed + i).between(1, 4)}`;
-        await soak({ seed: seed + i, mysqlUrl: await newDatabase(), fault, kills: 0 });
-      });
-    }
+    it("loses, doubles and reorders nothing at any fault point", async () => {
+      const random = randomOf(seed);
+      const faults = POINTS.map((point) => `${point}:${random.between(2, 5)}`);
+      await soak({ seed, mysqlUrl: await newDatabase(), faults, kills: 0 });
+    });
 
     for (let i = 0; i < RANDOM_SEEDS; i++) {
       it(`loses, doubles and reorders nothing at a random moment, ${i + 1}`, async () => {
-        await soak({ seed: seed + 100 + i, mysqlUrl: await newDatabase(), kills: 2 });
+        await soak({ seed: seed + 100 + i, mysqlUrl: await newDatabase(), faults: [], kills: 2 });
       });
     }
   });

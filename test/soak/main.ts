@@ -39,13 +39,13 @@ process.exit(failures === 0 ? 0 : 1);
 
 async function succeeds(seed: number, database: string): Promise<boolean> {
   const random = randomOf(seed);
-  const fault = random.pick([undefined, ...POINTS]);
-  const at = fault === undefined ? {} : { fault: `${fault}:${random.between(1, 20)}` };
-  const title = `--seed ${seed} --database ${database} ${at.fault ?? ""}`;
+  const count = random.between(0, 3);
+  const faults = Array.from({ length: count }, () => `${random.pick(POINTS)}:${random.between(2, 20)}`);
+  const title = `--seed ${seed} --database ${database} ${faults.join(" ")}`;
   try {
     const mysqlUrl = database === "mysql" ? await newDatabase() : undefined;
     const started = performance.now();
-    const { records, acknowledged, restarts } = await soak({ seed, mysqlUrl, ...at, kills: random.between(1, 6) });
+    const { records, acknowledged, restarts } = await soak({ seed, mysqlUrl, faults, kills: random.between(1, 5) });
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     process.stdout.write(
       `held: ${title}: ${records} records, ${acknowledged} acknowledged, ${restarts} restarts, ${seconds} s\n`,

@@ -16,9 +16,9 @@ export interface SoakOptions {
   readonly seed: number;
   /** Address of an empty MySQL database; undefined for SQLite. */
   readonly mysqlUrl?: string | undefined;
-  /** The fault point at which the first daemon kills itself, such as "seal.after-commit:2". */
-  readonly fault?: string;
-  /** How often a daemon is killed from outside, at random moments. */
+  /** The fault points at which the first daemons kill themselves, such as "seal.after-commit:2". */
+  readonly faults: readonly string[];
+  /** How often a daemon is then killed from outside, at random moments. */
   readonly kills: number;
 }
 
@@ -51,19 +51,19 @@ const STRETCH = { least: 20, most: 400 } as const;
  * everything settle, and checks that what was acknowledged is in the log as it must be. Rejects with
  * what does not hold.
  */
-export async function soak({ seed, mysqlUrl, fault, kills }: SoakOptions): Promise<SoakReport> {
+export async function soak({ seed, mysqlUrl, faults, kills }: SoakOptions): Promise<SoakReport> {
   const random = randomOf(seed);
   const service = new Service(await migratedDataDir(), mysqlUrl, random);
   const ledger = new Ledger();
-  await service.start(fault);
+  await service.start(faults[0]);
   const clients = startClients(service, ledger, seed);
   const clientsFail = clients.catch((error: unknown) => {
-    service.giveUp();
+    service.finish();
     throw error;
   });
   clientsFail.catch(() => undefined); // reported below, once the service has come to rest
   try {
-    if (fault !== undefined) await service.restartAfterDeath();
+    for (const [i] of faults.entries()) await service.restartAfterDeath(faults[i + 1]);
     for (let kill = 0; kill < kills; kill++) {
       await ledger.grows(random.between(STRETCH.least, STRETCH.most), clientsFail);
       await turns(random.between(0, 50));
@@ -98,6 +98,7 @@ class Service {
   #current: Daemon | undefined;
   #dead: Daemon | undefined;
   #finished = false;
+  #fault: string | undefined;
   restarts = 0;
 
   constructor(
@@ -120,11 +121,6 @@ class Service {
     this.#finished = true;
   }
 
-  /** Ends at once, after a failure. */
-  giveUp(): void {
-    this.finish();
-  }
-
   /** The daemon that runs, or the next one to. */
   async daemon(): Promise<Daemon> {
     return this.#daemon!;
@@ -138,21 +134,10 @@ class Service {
     return this.daemon();
   }
 
-  /** Starts a daemon; with a fault, one that may die at any time from now on. */
+  /** Starts the first daemon; with a fault, one that will kill itself there. */
   async start(fault?: string): Promise<void> {
-    const environment = {
-      DATA_DIR: this.dataDir,
-      LOG_LEVEL: "error",
-      ...(this.mysqlUrl === undefined ? {} : { DATABASE_URL: this.mysqlUrl }),
-    };
-    const armed = fault === undefined ? environment : { ...environment, ANCHORD_FAULT: fault };
-    // A fault may come before the daemon says that it runs: then the next one takes its place.
-    this.#daemon = startDaemon(armed).catch((error: unknown) => {
-      if (fault === undefined) throw error;
-      return startDaemon(environment);
-    });
-    this.#current = await this.#daemon;
-    this.#noteChain();
+    this.#daemon = this.#launch(fault);
+    await this.#daemon;
   }
 
   /** Kills the daemon, and starts another on its data. */
@@ -162,31 +147,29 @@ class Service {
   }
 
   /** Waits until the daemon has died, and starts another. */
-  async restartAfterDeath(): Promise<void> {
+  async restartAfterDeath(fault?: string): Promise<void> {
     const dying = this.current;
     let died = false;
     void dying.ended.then(() => (died = true));
-    await until("the daemon dies", () => died, 60_000);
-    let started: (daemon: Daemon) => void = () => undefined;
-    let failed: (error: unknown) => void = () => undefined;
-    this.#daemon = new Promise<Daemon>((resolve, reject) => {
-      started = resolve;
-      failed = reject;
-    });
-    this.#daemon.catch(() => undefined); // the clients see it, and so does our caller
+    await until(`the daemon dies at ${this.#fault ?? "SIGKILL"}`, () => died, 60_000);
     this.#dead = dying;
-    try {
-      // Half of the time the next daemon meets the Ganache of the one before it.
-      if (this.random.between(0, 1) === 0) await this.expectNoOrphans();
-      const next = this.#daemon;
-      await this.start();
-      this.#daemon = next;
-      started(this.current);
-    } catch (error) {
-      failed(error);
-      throw error;
-    }
+    this.#daemon = this.#launch(fault);
+    await this.#daemon;
     this.restarts += 1;
+  }
+
+  async #launch(fault: string | undefined): Promise<Daemon> {
+    // Half of the time the next daemon meets the Ganache of the one before it.
+    if (this.random.between(0, 1) === 0) await this.expectNoOrphans();
+    this.#fault = fault;
+    this.#current = await startDaemon({
+      DATA_DIR: this.dataDir,
+      LOG_LEVEL: "error",
+      ...(this.mysqlUrl === undefined ? {} : { DATABASE_URL: this.mysqlUrl }),
+      ...(fault === undefined ? {} : { ANCHORD_FAULT: fault }),
+    });
+    this.#noteChain();
+    return this.#current;
   }
 
   /** No Ganache of a daemon that has ended may live on. */

@@ -131,12 +131,18 @@ function parseThreat(body: unknown): PostedThreat {
   if (all.some((field) => field === undefined || field === null || field === "")) {
     throw new RestError(400, MISSING);
   }
-  if (typeof score !== "number" || typeof durationMinutes !== "number") {
+  // JSON may have a number that is too great for a double, and reads as Infinity.
+  if (!isFiniteNumber(score) || !isFiniteNumber(durationMinutes)) {
     throw new RestError(400, NOT_NUMBERS);
   }
   if (typeof userId !== "string") throw new RestError(400, "user_id must be a string");
+  if (!userId.isWellFormed()) throw new RestError(400, "user_id must not have unpaired surrogates");
   const occurTime = parseTime(timestamp);
   return { userId, score, durationMinutes, timestamp: String(timestamp), occurTime };
+}
+
+function isFiniteNumber(value: unknown): value is number {
+  return typeof value === "number" && Number.isFinite(value);
 }
 
 function parseTime(timestamp: unknown): Timestamp {

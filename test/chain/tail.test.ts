@@ -1,0 +1,261 @@
+import { expect } from "chai";
+import type { Block, Chain, SealedEvent } from "../../src/chain/port.js";
+import { chainSteps, FinalityViolated } from "../../src/chain/tail.js";
+import type { ChainStep, KnownBlock, TailOptions, TailState } from "../../src/chain/tail.js";
+import { hex0x, sha256, ZERO32 } from "../../src/core/bytes.js";
+import { randomOf, seedOfRun } from "../support/random.js";
+import type { Random } from "../support/random.js";
+
+const ID = { chainId: 1n, contract: `0x${"11".repeat(20)}`, log: ZERO32 };
+const RUNS = 200;
+const TURNS = 25;
+
+/** What a node answers that does not have a block. */
+class ChainMoved extends Error {
+  override readonly name = "ChainMoved";
+}
+
+/** A block of the script, with the batch that it seals, if any. */
+interface ScriptedBlock extends Block {
+  readonly seals: readonly bigint[];
+}
+
+/** A chain in memory that forks when it is told to, and may do so between any two calls. */
+class ForkingChain {
+  blocks: ScriptedBlock[] = [];
+  /** How far behind its true head the node answers. */
+  lag = 0;
+  beforeCall: () => void = () => undefined;
+  #forks = 0;
+  #batches = 0n;
+
+  constructor(private readonly random: Random) {
+    this.grow(1);
+  }
+
+  get head(): ScriptedBlock {
+    return this.blocks[Math.max(0, this.blocks.length - 1 - this.lag)]!;
+  }
+
+  grow(count: number): void {
+    for (let i = 0; i < count; i++) {
+      const number = this.blocks.length;
+      const parentHash = this.blocks.at(-1)?.hash ?? hex0x(ZERO32);
+      const hash = hex0x(sha256(Buffer.from(`${this.#forks} ${number} ${parentHash}`)));
+      const count = this.random.pick([0, 0, 1, 2]);
+      const seals = Array.from({ length: count }, () => (this.#batches += 1n));
+      this.blocks.push({ number, hash, parentHash, time: number, seals });
+    }
+  }
+
+  /** Replaces the blocks above a number by so many others. */
+  fork(above: number, count: number): void {
+    this.#forks += 1;
+    this.blocks = this.blocks.slice(0, above + 1);
+    this.grow(count);
+  }
+
+  /** The seals of the chain as it stands, with their blocks. */
+  seals(): SealedEvent[] {
+    return this.blocks.flatMap((block) => block.seals.map((number) => sealed(block, number)));
+  }
+
+  asChain(): Chain {
+    const view = () => {
+      this.beforeCall();
+      return this.blocks.slice(0, this.head.number + 1);
+    };
+    const needed: Pick<Chain, "latestBlock" | "block" | "sealedEvents" | "sealedEventsIn"> = {
+      latestBlock: () => Promise.resolve(view().at(-1)!),
+      block: (number) => Promise.resolve(view()[number]),
+      sealedEvents: (_id, from, to) =>
+        Promise.resolve(
+          view()
+            .slice(from, to + 1)
+            .flatMap((block) => block.seals.map((number) => sealed(block, number))),
+        ),
+      sealedEventsIn: (_id, hash) => {
+        const block = view().find((each) => each.hash === hash);
+        if (block === undefined) return Promise.reject(new ChainMoved("unknown block"));
+        return Promise.resolve(block.seals.map((number) => sealed(block, number)));
+      },
+    };
+    return needed as Chain;
+  }
+}
+
+function sealed(block: ScriptedBlock, number: bigint): SealedEvent {
+  return {
+    seal: { number, root: ZERO32, size: 1n, manifestDigest: ZERO32, trailsRoot: ZERO32, nonce: 0n },
+    head: ZERO32,
+    transactionHash: hex0x(sha256(Buffer.from(`transaction ${number}`))),
+    blockNumber: block.number,
+    blockHash: block.hash,
+  };
+}
+
+/** What somebody who applies the steps knows. */
+class Follower {
+  state: TailState = { blockNumber: 0, finalNumber: -1, blocks: [] };
+  seals: SealedEvent[] = [];
+  retractions = 0;
+
+  constructor(
+    private readonly chain: Chain,
+    private readonly options: TailOptions,
+  ) {}
+
+  /** Applies what the chain did. Resolves to the kinds of the steps. */
+  async turn(): Promise<ChainStep["type"][]> {
+    const types: ChainStep["type"][] = [];
+    for await (const step of chainSteps(this.chain, ID, this.state, this.options)) {
+      types.push(step.type);
+      this.#apply(step);
+    }
+    return types;
+  }
+
+  #apply(step: ChainStep): void {
+    const { blocks, finalNumber } = this.state;
+    switch (step.type) {
+      case "behind":
+        return;
+      case "reorganised":
+        expect(step.toBlock).to.be.at.least(finalNumber);
+        this.retractions += 1;
+        this.seals = this.seals.filter(({ blockNumber }) => blockNumber <= step.toBlock);
+        this.state = { ...this.state, blockNumber: step.toBlock, blocks: upTo(blocks, step.toBlock) };
+        return;
+      case "advanced": {
+        expect(step.finalNumber).to.be.at.least(finalNumber);
+        this.seals.push(...step.seals);
+        const kept = [...[...step.blocks].reverse(), ...blocks];
+        const oldest = step.blockNumber - this.options.confirmations - 32;
+        this.state = {
+          blockNumber: step.blockNumber,
+          finalNumber: step.finalNumber,
+          blocks: kept.filter(({ number }) => number >= oldest),
+        };
+      }
+    }
+  }
+}
+
+function upTo(blocks: readonly KnownBlock[], number: number): readonly KnownBlock[] {
+  return blocks.filter((block) => block.number <= number);
+}
+
+function namesOf(seals: readonly SealedEvent[]): string[] {
+  return seals.map(({ seal, blockHash, transactionHash }) => `${seal.number} ${blockHash} ${transactionHash}`);
+}
+
+describe("chainSteps", function () {
+  this.timeout(30_000);
+
+  const seed = seedOfRun();
+  before(() => console.log(`      SEED=${seed}`));
+
+  function start(confirmations: number, range = 1_000, random = randomOf(seed)) {
+    const chain = new ForkingChain(random);
+    const options = { confirmations, range, trustsShorter: false };
+    return { chain, options, follower: new Follower(chain.asChain(), options) };
+  }
+
+  it("leads to exactly the canonical chain's seals through any forks and lags", async () => {
+    for (let run = 0; run < RUNS; run++) {
+      const random = randomOf(seed + run);
+      const { chain, follower } = start(random.between(0, 12), random.between(1, 9), random);
+      for (let turn = 0; turn < TURNS; turn++) {
+        mutate(chain, follower, random);
+        const types = await follower.turn();
+        if (types.includes("behind")) expect(types).to.deep.equal(["behind"]);
+        else {
+          const { number } = chain.head;
+          const expected = chain.seals().filter(({ blockNumber }) => blockNumber <= number && blockNumber > 0);
+          expect(namesOf(follower.seals), `run ${run}`).to.deep.equal(namesOf(expected));
+          expect(follower.state.blockNumber).to.equal(number);
+        }
+      }
+    }
+  });
+
+  it("comes to the same end when the chain changes between any two calls", async () => {
+    for (let run = 0; run < RUNS; run++) {
+      const random = randomOf(seed + run);
+      const { chain, follower } = start(random.between(2, 12), random.between(1, 9), random);
+      for (let turn = 0; turn < TURNS; turn++) {
+        chain.beforeCall = () => {
+          if (random.between(0, 9) === 0) mutate(chain, follower, random);
+        };
+        await follower.turn().catch((error: Error) => expect(error.name).to.equal("ChainMoved"));
+      }
+      chain.beforeCall = () => undefined;
+      chain.lag = 0;
+      chain.grow(20);
+      await follower.turn();
+      const expected = chain.seals().filter(({ blockNumber }) => blockNumber > 0);
+      expect(namesOf(follower.seals), `run ${run}`).to.deep.equal(namesOf(expected));
+    }
+  });
+
+  /** Grows, forks above what is final for the follower, or lags. */
+  function mutate(chain: ForkingChain, { state }: Follower, random: Random): void {
+    const length = chain.blocks.length - 1;
+    chain.lag = random.pick([0, 0, 0, random.between(0, Math.min(5, length))]);
+    const kind = random.pick(["grow", "grow", "fork"] as const);
+    if (kind === "grow") return chain.grow(random.between(0, 5));
+    const lowest = Math.max(0, state.finalNumber, state.blockNumber - 12);
+    if (lowest >= length) return;
+    const above = random.between(lowest, length - 1);
+    chain.fork(above, length - above + random.between(1, 5));
+  }
+
+  it("takes a head behind its own with the same hashes for a lagging node", async () => {
+    const { chain, follower } = start(12);
+    chain.grow(8);
+    await follower.turn();
+    chain.lag = 3;
+    expect(await follower.turn()).to.deep.equal(["behind"]);
+    chain.lag = 100;
+    expect(await follower.turn()).to.deep.equal(["behind"]);
+    chain.lag = 0;
+    expect(await follower.turn()).to.deep.equal([]);
+    expect(follower.retractions).to.equal(0);
+  });
+
+  it("takes it for a shorter chain where it is told to", async () => {
+    const { chain, options } = start(12);
+    const follower = new Follower(chain.asChain(), { ...options, trustsShorter: true });
+    chain.grow(8);
+    await follower.turn();
+    chain.blocks = chain.blocks.slice(0, 6);
+    expect(await follower.turn()).to.deep.equal(["reorganised"]);
+    expect(namesOf(follower.seals)).to.deep.equal(namesOf(chain.seals().filter((seal) => seal.blockNumber > 0)));
+  });
+
+  it("refuses to take back what was final, however deep the fork", async () => {
+    for (const above of [30, 20, 3, 0]) {
+      const { chain, follower } = start(2);
+      chain.grow(40);
+      await follower.turn();
+      chain.fork(above, 60);
+      const seals = namesOf(follower.seals);
+      const error = await follower.turn().then(
+        () => undefined,
+        (thrown: unknown) => thrown,
+      );
+      expect(error).to.be.instanceOf(FinalityViolated);
+      expect(namesOf(follower.seals)).to.deep.equal(seals);
+    }
+  });
+
+  it("makes blocks final that have enough others on top, also when it saw them before", async () => {
+    const { chain, follower } = start(3);
+    chain.grow(10);
+    await follower.turn();
+    expect(follower.state.finalNumber).to.equal(7);
+    chain.grow(1);
+    await follower.turn();
+    expect(follower.state.finalNumber).to.equal(8);
+  });
+});
