@@ -10,7 +10,7 @@ export function startService(environment: Record<string, string> = {}): Promise<
 /** Waits until nothing is pending: every record is on the chain. */
 export async function settled({ grpc }: Daemon): Promise<void> {
   let pending = 1n;
-  while (pending > 0n) ({ pending } = await grpc.sealNow({}, { timeoutMs: 60_000 }));
+  while (pending > 0n) ({ pending } = await grpc.sealNow({}));
   const stats = await grpc.getStats({});
   if (stats.pending !== 0n) throw new Error(`${stats.pending} records are still pending`);
 }

@@ -25,9 +25,7 @@ export function draftOf(request: RecordEventRequest, caller: string): RecordDraf
     occurTime: request.occurTime,
     body: request.body as Body,
     request:
-      request.requestId === ""
-        ? undefined
-        : { id: request.requestId, hash: requestHash(request) },
+      request.requestId === "" ? undefined : { id: request.requestId, hash: requestHash(request) },
   };
 }
 
@@ -74,7 +72,10 @@ export function recordOf(
 }
 
 /** A batch as callers see it. */
-export function batchOf(batch: StoredBatch, state: RecordState): MessageInitShape<typeof BatchSchema> {
+export function batchOf(
+  batch: StoredBatch,
+  state: RecordState,
+): MessageInitShape<typeof BatchSchema> {
   return {
     sealed: sealedOf(batch),
     head: batch.head,
@@ -87,7 +88,10 @@ export function batchOf(batch: StoredBatch, state: RecordState): MessageInitShap
 }
 
 /** What the head of a batch commits to. */
-export function sealedOf({ seal, previousHead }: StoredBatch): MessageInitShape<typeof SealedBatchSchema> {
+export function sealedOf({
+  seal,
+  previousHead,
+}: StoredBatch): MessageInitShape<typeof SealedBatchSchema> {
   return { ...seal, previousHead };
 }
 
@@ -102,7 +106,11 @@ export function anchorOf(anchor: StoredAnchor): MessageInitShape<typeof AnchorSc
 }
 
 /** A log as callers see it. */
-export function identityOf({ chainId, contract, log }: LogId): MessageInitShape<typeof LogIdentitySchema> {
+export function identityOf({
+  chainId,
+  contract,
+  log,
+}: LogId): MessageInitShape<typeof LogIdentitySchema> {
   return { chainId, contract, log };
 }
 
@@ -145,4 +153,3 @@ function orUndefined(text: string): string | undefined {
 function bounded(time: Timestamp): number {
   return Math.max(-Number.MAX_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, micros(time)));
 }
-

@@ -32,7 +32,9 @@ export async function openHttp(
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) =>
       reject(
-        new Error(`the HTTP door cannot listen on ${address.host}:${address.port}: ${error.message}`),
+        new Error(
+          `the HTTP door cannot listen on ${address.host}:${address.port}: ${error.message}`,
+        ),
       ),
     );
     server.listen(address.port, address.host, resolve);
@@ -114,7 +116,9 @@ async function withReason(answer: UniversalResponse): Promise<UniversalResponse>
     }
     error.details = detailsOf(reasonOf(code)).map(({ desc, value }) => ({
       type: desc.typeName,
-      value: Buffer.from(toBinary(desc, create(desc, value))).toString("base64").replace(/=+$/, ""),
+      value: Buffer.from(toBinary(desc, create(desc, value)))
+        .toString("base64")
+        .replace(/=+$/, ""),
     }));
   }
   const body = Buffer.from(JSON.stringify(error));

@@ -34,7 +34,11 @@ export function validationInterceptor(): Interceptor {
   };
 }
 
-async function* validated(validator: Validator, schema: DescMessage, messages: AsyncIterable<Message>) {
+async function* validated(
+  validator: Validator,
+  schema: DescMessage,
+  messages: AsyncIterable<Message>,
+) {
   for await (const message of messages) {
     requireValid(validator, schema, message);
     yield message;
@@ -64,7 +68,9 @@ export function violationsOf(
   return malformedValues(schema, message as unknown as Record<string, unknown>, "");
 }
 
-function fieldPath(path: readonly { kind?: string; name?: string; index?: number; key?: unknown }[]): string {
+function fieldPath(
+  path: readonly { kind?: string; name?: string; index?: number; key?: unknown }[],
+): string {
   return path.reduce((text, part) => {
     if (part.kind === "list_sub") return `${text}[${part.index}]`;
     if (part.kind === "map_sub") return `${text}[${JSON.stringify(String(part.key))}]`;
@@ -88,7 +94,9 @@ export function surelyValid(schema: DescMessage): MessageCheck {
   return check;
 }
 
-function oneofCheck(oneof: Extract<DescMessage["members"][number], { kind: "oneof" }>): MessageCheck {
+function oneofCheck(
+  oneof: Extract<DescMessage["members"][number], { kind: "oneof" }>,
+): MessageCheck {
   const { required } = getOption(oneof, oneofRules);
   const cases = new Map(oneof.fields.map((f) => [f.localName, valueCheck(f)]));
   return (message) => {
@@ -121,8 +129,7 @@ function valueCheck(field: DescField): SurelyValid<unknown> {
       if (field.message.typeName.startsWith("google.protobuf.")) return check;
       return (value) => check(value) && surelyValid(field.message)(value as never);
     case "scalar":
-      return (value) =>
-        (typeof value !== "string" || value.isWellFormed()) && check(value);
+      return (value) => (typeof value !== "string" || value.isWellFormed()) && check(value);
     default:
       return check;
   }
@@ -130,7 +137,8 @@ function valueCheck(field: DescField): SurelyValid<unknown> {
 
 /** Checks of one field's rules; rules that are not known here are never surely obeyed. */
 function ruleCheck(field: DescField, rules: FieldRules): SurelyValid<unknown> {
-  if (rules.cel.length > 0 || rules.celExpression.length > 0 || rules.ignore !== 0) return () => false;
+  if (rules.cel.length > 0 || rules.celExpression.length > 0 || rules.ignore !== 0)
+    return () => false;
   const { case: kind, value: rule } = rules.type;
   if (kind === undefined) return () => true;
   const bounds = setMembers(rule as never);
@@ -177,7 +185,8 @@ const NUMBER: Tests = {
 const MAKERS: Readonly<Record<string, Maker>> = {
   // Lengths count code points, of which there are at most as many as UTF-16 units, and at least half.
   string: known({
-    minLen: (bound: bigint) => (value: string) => value.length >= 2 * Number(bound) || (bound === 1n && value !== ""),
+    minLen: (bound: bigint) => (value: string) =>
+      value.length >= 2 * Number(bound) || (bound === 1n && value !== ""),
     maxLen: (bound: bigint) => (value: string) => value.length <= Number(bound),
     pattern: (bound: string) => {
       const pattern = new RegExp(bound, "u");
@@ -189,7 +198,10 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   bytes: known({ len: (bound: bigint) => (value: Uint8Array) => value.length === Number(bound) }),
   enum: known({
     const: (bound: number) => (value: number) => value === bound,
-    definedOnly: (_: boolean, { enum: desc }) => (value: number) => desc?.value[value] !== undefined,
+    definedOnly:
+      (_: boolean, { enum: desc }) =>
+      (value: number) =>
+        desc?.value[value] !== undefined,
   }),
   repeated: known({
     minItems: (bound: bigint) => (value: unknown[]) => value.length >= Number(bound),
@@ -224,7 +236,9 @@ function malformedValues(
     }
     if (field.fieldKind === "message" && field.message.typeName === TimestampSchema.typeName) {
       if (wellFormedTime(value as Timestamp)) return [];
-      return [{ field: path, description: "must be in the years 1 to 9999, nanos from 0 to 999999999" }];
+      return [
+        { field: path, description: "must be in the years 1 to 9999, nanos from 0 to 999999999" },
+      ];
     }
     if (field.fieldKind === "message" && !field.message.typeName.startsWith("google.")) {
       return malformedValues(field.message, value as Record<string, unknown>, `${path}.`);

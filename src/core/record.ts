@@ -230,7 +230,9 @@ function detailsText(struct: JsonObject, field: string): string {
   requireSayable(struct, field);
   const text = canonicalize(struct) as string;
   if (Buffer.byteLength(text) > MAX_DETAILS_BYTES) {
-    throw invalidFields([{ field, description: `must be at most ${MAX_DETAILS_BYTES} bytes as JSON` }]);
+    throw invalidFields([
+      { field, description: `must be at most ${MAX_DETAILS_BYTES} bytes as JSON` },
+    ]);
   }
   return text;
 }

@@ -57,7 +57,8 @@ export class ProofMaker {
     const tree = this.#makeTree(batch);
     tree.catch(() => this.#trees.delete(key)); // whoever asks next tries again
     this.#trees.set(key, tree);
-    if (this.#trees.size > KEPT_TREES) this.#trees.delete(this.#trees.keys().next().value as string);
+    if (this.#trees.size > KEPT_TREES)
+      this.#trees.delete(this.#trees.keys().next().value as string);
     return tree;
   }
 

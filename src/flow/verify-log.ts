@@ -17,19 +17,10 @@ import type { Database } from "../store/database.js";
 import { minedOperation, sentOperation } from "../store/operations.js";
 import { linkedRecords, logLength, recordRows } from "../store/records.js";
 import type { RecordRow } from "../store/records.js";
-import { countRequests, requestsBehindEnd, requestsOfCaller, requestsOfSeqs } from "../store/requests.js";
-import type { RequestRow } from "../store/requests.js";
-
-/** Something in the database that does not hold. */
-export interface Problem {
-  /** Number of the batch; 0 where it belongs to none. */
-  readonly batch: number;
-  readonly seq: number | undefined;
-  readonly recordId: string;
-  /** The table and column that does not hold. */
-  readonly column: string;
-  readonly message: string;
-}
+import { compare, differences, missing, problem, recordProblem } from "./log-problem.js";
+import type { Problem } from "./log-problem.js";
+import { RequestCheck } from "./verify-requests.js";
+import type { ReadRecord } from "./verify-requests.js";
 
 /** How far a verification has come, and what it found since the last time. */
 export interface VerifyProgress {
@@ -124,16 +115,20 @@ async function recordsBefore(
 class LogCheck {
   /** Position of the first record of the batch at hand, by the sizes on chain; unknown at first. */
   #nextSeq: number | undefined;
-  /** Request ids that were found in their place. */
-  #requests = 0;
-  /** Whether every entry so far says which request id it has. */
-  #entriesHold = true;
+  readonly #requests: RequestCheck;
 
   constructor(
     private readonly database: Database,
     private readonly chain: Chain,
     private readonly identity: StoredIdentity,
-  ) {}
+  ) {
+    this.#requests = new RequestCheck(database);
+  }
+
+  /** Request ids that belong to no record. Requires that every batch was checked. */
+  strayRequests(length: number): Promise<Problem[]> {
+    return this.#requests.strays(length);
+  }
 
   /** Everything about one batch that is on the chain. */
   async *batch(number: number): AsyncGenerator<Found> {
@@ -178,7 +173,7 @@ class LogCheck {
       const to = Math.min(length, from + CHUNK);
       const rows = await recordRows(this.database, from, to);
       const problems = await this.#columnProblems(rows, 0);
-      if (rows.length < to - from) this.#entriesHold = false;
+      if (rows.length < to - from) this.#requests.miss();
       for (const row of rows) {
         if (row.leaf === undefined || (await batchOfSeq(this.database, row.seq)) !== undefined) continue;
         problems.push(recordProblem(row, 0, "leaves.seq", "has a leaf, but is in no batch"));
@@ -189,21 +184,6 @@ class LogCheck {
     if (beyond.length > 0 && (await logLength(this.database)) === length) {
       yield { problems: [problem(0, "tail.length", `the log has records behind its end, ${length}`)] };
     }
-  }
-
-  /** Request ids that belong to no record. Requires that every batch was checked. */
-  async strayRequests(length: number): Promise<Problem[]> {
-    const expected = this.#requests;
-    const extra = this.#entriesHold ? (await countRequests(this.database, length)) - expected : 0;
-    const behind = await requestsBehindEnd(this.database, CHUNK);
-    return [
-      ...(extra > 0
-        ? [problem(0, "requests.seq", `${extra} request ids point to records that were not made by them`)]
-        : []),
-      ...behind.map(({ id, seq }) =>
-        problem(0, "requests.seq", `request id ${show(id)} points to ${seq}, behind the end of the log`),
-      ),
-    ];
   }
 
   /** Which log this is, and how far the chain was followed. */
@@ -331,7 +311,7 @@ class LogCheck {
         problems.push(...found);
         if (!found.some(({ column }) => column === "records.entry")) intact.push(row);
       }
-      if (intact.length < end - from) this.#entriesHold = false;
+      if (intact.length < end - from) this.#requests.miss();
       problems.push(...(await this.#columnProblems(intact, number)));
       for (const { seq } of problems) if (seq !== undefined) named.add(seq);
       yield { records: end - from, problems };
@@ -361,59 +341,18 @@ class LogCheck {
   /** Columns of records and of their requests that do not follow from the entries. */
   async #columnProblems(rows: readonly RecordRow[], batch: number): Promise<Problem[]> {
     const problems: Problem[] = [];
-    const asked: { readonly row: RecordRow; readonly entry: Entry }[] = [];
+    const asked: ReadRecord[] = [];
     for (const row of rows) {
       const entry = readEntry(row);
       if (typeof entry === "string") {
-        this.#entriesHold = false;
+        this.#requests.miss();
         problems.push(recordProblem(row, batch, "records.entry", entry));
       } else {
         problems.push(...rowProblems(row, entry, batch));
         if (entry.requestId !== "") asked.push({ row, entry });
       }
     }
-    return [...problems, ...(await this.#requestProblems(asked, batch))];
-  }
-
-  async #requestProblems(
-    asked: readonly { readonly row: RecordRow; readonly entry: Entry }[],
-    batch: number,
-  ): Promise<Problem[]> {
-    const found = await this.#requestsOf(asked.map(({ entry }) => entry));
-    const lost = asked.filter(({ row, entry }) => found.get(requestKey(entry.caller, entry.requestId))?.seq !== row.seq);
-    const seqs = lost.map(({ row }) => row.seq);
-    const bySeq = new Map(
-      seqs.length === 0 ? [] : (await requestsOfSeqs(this.database, seqs)).map((row) => [row.seq, row]),
-    );
-    return asked.flatMap(({ row, entry }) => {
-      const request = bySeq.get(row.seq) ?? found.get(requestKey(entry.caller, entry.requestId));
-      if (request === undefined) {
-        return [recordProblem(row, batch, "requests.seq", `request id ${show(entry.requestId)} is missing`)];
-      }
-      this.#requests += 1;
-      return differences(row, batch, [
-        ["requests.caller", request.caller, entry.caller],
-        ["requests.request_id", request.id, entry.requestId],
-        ["requests.hash", hex(request.hash), hex(entry.requestHash)],
-        ["requests.seq", request.seq, row.seq],
-      ]);
-    });
-  }
-
-  async #requestsOf(entries: readonly Entry[]): Promise<Map<string, RequestRow>> {
-    const byCaller = new Map<string, string[]>();
-    for (const { caller, requestId } of entries) {
-      const ids = byCaller.get(caller);
-      if (ids === undefined) byCaller.set(caller, [requestId]);
-      else ids.push(requestId);
-    }
-    const found = new Map<string, RequestRow>();
-    for (const [caller, ids] of byCaller) {
-      for (const row of await requestsOfCaller(this.database, caller, ids)) {
-        found.set(requestKey(row.caller, row.id), row);
-      }
-    }
-    return found;
+    return [...problems, ...(await this.#requests.check(asked, batch))];
   }
 }
 
@@ -445,10 +384,6 @@ class DerivedLeaves {
     this.#ends.set(subject, next);
     this.leaves.push(next.leaf);
   }
-}
-
-function requestKey(caller: string, id: string): string {
-  return `${caller}\n${id}`;
 }
 
 function readEntry({ entry }: RecordRow): Entry | string {
@@ -489,54 +424,4 @@ function rowProblems(row: RecordRow, entry: Entry, batch: number): Problem[] {
     ["records.actor", row.actor, expected.actor],
     ["records.occur_time", row.occurTime, expected.occurTime],
   ]);
-}
-
-function differences(
-  row: RecordRow,
-  batch: number,
-  pairs: readonly (readonly [column: string, actual: unknown, wanted: unknown])[],
-): Problem[] {
-  return pairs
-    .filter(([, actual, wanted]) => actual !== wanted)
-    .map(([column, actual, wanted]) =>
-      recordProblem(row, batch, column, `is ${show(actual)}, must be ${show(wanted)}`),
-    );
-}
-
-function missing(rows: readonly RecordRow[], from: number, to: number, batch: number): Problem[] {
-  const present = new Set(rows.map(({ seq }) => seq));
-  const problems: Problem[] = [];
-  for (let seq = from; seq < to; seq++) {
-    if (present.has(seq)) continue;
-    const message = `the record at position ${seq} is missing`;
-    problems.push({ batch, seq, recordId: "", column: "records.seq", message });
-  }
-  return problems;
-}
-
-function compare(batch: number, column: string, actual: Comparable, expected: Comparable): Problem[] {
-  const [a, b] = [textOf(actual), textOf(expected)];
-  return a === b ? [] : [differs(batch, column, a, b)];
-}
-
-type Comparable = Uint8Array | bigint | string;
-
-function textOf(value: Comparable): string {
-  return value instanceof Uint8Array ? hex(value) : String(value);
-}
-
-function differs(batch: number, column: string, actual: string, expected: string): Problem {
-  return problem(batch, column, `is ${actual}, on chain it is ${expected}`);
-}
-
-function problem(batch: number, column: string, message: string): Problem {
-  return { batch, seq: undefined, recordId: "", column, message };
-}
-
-function recordProblem(row: RecordRow, batch: number, column: string, message: string): Problem {
-  return { batch, seq: row.seq, recordId: hex(row.id), column, message };
-}
-
-function show(value: unknown): string {
-  return value === undefined ? "missing" : JSON.stringify(value);
 }

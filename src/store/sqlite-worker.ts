@@ -41,7 +41,7 @@ const db = new Database(path);
 db.exec("PRAGMA busy_timeout = 10000");
 db.exec("PRAGMA journal_mode = WAL");
 db.exec("PRAGMA synchronous = FULL");
-db.exec("PRAGMA cache_size = -32768");
+db.exec(`PRAGMA cache_size = ${readonly ? -8192 : -32768}`);
 if (readonly) db.exec("PRAGMA query_only = ON");
 
 const statements = new Map<string, Database.Statement>();

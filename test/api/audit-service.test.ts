@@ -339,7 +339,12 @@ function behaves(running: () => Daemon, door: Door): void {
       const events: Event[] = [
         { subject, actor, occurTime: at("2026-01-01T00:00:00Z"), body: custom(type) },
         { subject, actor: "", occurTime: at("2026-01-01T00:00:00.001Z"), body: custom(type) },
-        { subject: `${subject}/x`, actor, occurTime: at("2026-01-02T00:00:00Z"), body: custom(type) },
+        {
+          subject: `${subject}/x`,
+          actor,
+          occurTime: at("2026-01-02T00:00:00Z"),
+          body: custom(type),
+        },
         { subject, actor, occurTime: at("2025-12-31T23:59:59.999Z"), body: custom(`${type}.x`) },
       ];
       const answers: RecordEventResponse[] = [];
@@ -370,7 +375,9 @@ function behaves(running: () => Daemon, door: Door): void {
       const endTime = at("2026-01-02T00:00:00Z");
       expect(await listed({ type, startTime })).to.deep.equal([0, 1, 2]);
       expect(await listed({ type, endTime })).to.deep.equal([0, 1]);
-      expect(await listed({ type, startTime: at("2026-01-01T00:00:00.001Z"), endTime })).to.deep.equal([1]);
+      expect(
+        await listed({ type, startTime: at("2026-01-01T00:00:00.001Z"), endTime }),
+      ).to.deep.equal([1]);
       expect(await listed({ type, startTime: endTime, endTime: startTime })).to.deep.equal([]);
     });
 
@@ -418,7 +425,10 @@ function behaves(running: () => Daemon, door: Door): void {
         }
         const ids = seen.map(({ id }) => id);
         expect(new Set(ids).size, "no repeat").to.equal(ids.length);
-        expect(ids.filter((id) => here.has(id)), "no gap").to.have.lengthOf(23);
+        expect(
+          ids.filter((id) => here.has(id)),
+          "no gap",
+        ).to.have.lengthOf(23);
         expect(ids).to.have.lengthOf(order === ListOrder.OLDEST_FIRST ? 31 : 23);
         const sequences = seen.map(({ sequence }) => Number(sequence));
         const sorted = [...sequences].sort((a, b) => a - b);
@@ -504,7 +514,9 @@ function behaves(running: () => Daemon, door: Door): void {
     it("give a batch by its number and by its root", async () => {
       const { receipt } = await anchored({ subject: unique("user") });
       const { number, root } = receipt?.batch ?? {};
-      const byNumber = await client.getBatch({ batch: { case: "number", value: number as bigint } });
+      const byNumber = await client.getBatch({
+        batch: { case: "number", value: number as bigint },
+      });
       const byRoot = await client.getBatch({ batch: { case: "root", value: root as Uint8Array } });
       expect(byRoot.batch?.sealed).to.deep.equal(byNumber.batch?.sealed);
       expect(byNumber.batch?.sealed).to.deep.equal(receipt?.batch);
@@ -644,7 +656,8 @@ function streams(running: () => AuditClient): void {
   it("acknowledges a message while the stream stays open", async () => {
     let go: () => void = () => undefined;
     const acknowledged = new Promise<void>((resolve) => (go = resolve));
-    const message = () => create(RecordEventsRequestSchema, { events: [{ subject: "open", body: login() }] });
+    const message = () =>
+      create(RecordEventsRequestSchema, { events: [{ subject: "open", body: login() }] });
     async function* messages() {
       yield message();
       await acknowledged; // a server that answers only at the end would never let this go on
@@ -751,7 +764,9 @@ function speaksJson(running: () => Daemon): void {
     const within = async (startTime: string, endTime: string) =>
       (await call("CountRecords", { filter: { subject, startTime, endTime } }))["count"] ?? "0";
     expect(await within("2026-02-28T23:30:00.5Z", "2026-02-28T23:30:00.501Z")).to.equal("1");
-    expect(await within("2026-02-28T18:30:00.5-05:00", "2026-03-01T05:00:00.501+05:30")).to.equal("1");
+    expect(await within("2026-02-28T18:30:00.5-05:00", "2026-03-01T05:00:00.501+05:30")).to.equal(
+      "1",
+    );
     expect(await within("2026-03-01T01:30:00.5Z", "2026-03-02T00:00:00Z")).to.equal("0");
   });
 }

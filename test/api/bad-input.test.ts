@@ -12,7 +12,15 @@ import {
 import { RecordState, ThreatScale, ThreatSeverity } from "../../gen/ts/anchord/v1/record_pb.js";
 import { startDaemon } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
-import { DOORS, GRPC_DOOR, METHODS, post, refusalIn, refusalOf, sendJson } from "../support/doors.js";
+import {
+  DOORS,
+  GRPC_DOOR,
+  METHODS,
+  post,
+  refusalIn,
+  refusalOf,
+  sendJson,
+} from "../support/doors.js";
 import type { AuditClient, Outcome } from "../support/doors.js";
 import { until } from "../support/until.js";
 
@@ -44,7 +52,12 @@ function row<M extends DescMethod>(
   return { what, method, bytes, expected, fields };
 }
 
-const bytesRow = (what: string, bytes: Uint8Array, expected: Row["expected"], ...fields: string[]): Row => ({
+const bytesRow = (
+  what: string,
+  bytes: Uint8Array,
+  expected: Row["expected"],
+  ...fields: string[]
+): Row => ({
   what,
   method: METHODS.recordEvent,
   bytes,
@@ -76,7 +89,11 @@ const concat = (...parts: Uint8Array[]) => Buffer.concat(parts);
 
 /** A RecordEventRequest of a login whose details are these bytes of a Struct. */
 const withDetails = (struct: Uint8Array, ...more: Uint8Array[]) =>
-  concat(textField(1, "user/42"), field(20, concat(textField(1, "ada"), field(5, struct))), ...more);
+  concat(
+    textField(1, "user/42"),
+    field(20, concat(textField(1, "ada"), field(5, struct))),
+    ...more,
+  );
 const structOf = (key: string, value: Uint8Array) =>
   field(1, concat(textField(1, key), field(2, value)));
 const numberValue = (number: number) =>
@@ -94,7 +111,11 @@ const nobody = "0".repeat(64);
 const ROWS: readonly Row[] = [
   event("no subject", { subject: "" }, "subject"),
   event("a subject over 256 characters", { subject: "x".repeat(257) }, "subject"),
-  event("a subject over 256 characters of four bytes", { subject: "\u{1f600}".repeat(257) }, "subject"),
+  event(
+    "a subject over 256 characters of four bytes",
+    { subject: "\u{1f600}".repeat(257) },
+    "subject",
+  ),
   event("a line feed in the subject", { subject: "a\nb" }, "subject"),
   event("a NUL in the subject", { subject: "a\0b" }, "subject"),
   event("a DEL in the actor", { actor: "\u007f" }, "actor"),
@@ -186,33 +207,114 @@ const ROWS: readonly Row[] = [
   ),
   bytesRow("details 100 levels deep", withDetails(deepStruct(100)), MALFORMED),
   bytesRow("details 5000 levels deep", withDetails(deepStruct(5_000)), MALFORMED),
-  bytesRow("text that is not UTF-8", concat(field(1, Buffer.of(0xc3, 0x28)), field(20, textField(1, "a"))), MALFORMED),
+  bytesRow(
+    "text that is not UTF-8",
+    concat(field(1, Buffer.of(0xc3, 0x28)), field(20, textField(1, "a"))),
+    MALFORMED,
+  ),
   bytesRow("bytes that are no message", Buffer.of(0xff, 0xff, 0xff, 0xff, 0x0f, 0x01), MALFORMED),
-  bytesRow("a message that was cut", toBinary(METHODS.recordEvent.input, create(METHODS.recordEvent.input, GOOD)).subarray(0, 5), MALFORMED),
-  bytesRow("a message of 10 MB", concat(textField(1, "user/42"), textField(20, "x".repeat(10_000_000))), TOO_LARGE),
+  bytesRow(
+    "a message that was cut",
+    toBinary(METHODS.recordEvent.input, create(METHODS.recordEvent.input, GOOD)).subarray(0, 5),
+    MALFORMED,
+  ),
+  bytesRow(
+    "a message of 10 MB",
+    concat(textField(1, "user/42"), textField(20, "x".repeat(10_000_000))),
+    TOO_LARGE,
+  ),
   row("a malformed record id", METHODS.getRecord, { recordId: "42" }, INVALID_FIELD, "record_id"),
-  row("a record id in upper case", METHODS.getRecord, { recordId: "A".repeat(64) }, INVALID_FIELD, "record_id"),
+  row(
+    "a record id in upper case",
+    METHODS.getRecord,
+    { recordId: "A".repeat(64) },
+    INVALID_FIELD,
+    "record_id",
+  ),
   row("an unknown record", METHODS.getRecord, { recordId: nobody }, NO_RECORD),
   row("a malformed record id", METHODS.getReceipt, { recordId: "" }, INVALID_FIELD, "record_id"),
   row("an unknown record", METHODS.getReceipt, { recordId: nobody }, NO_RECORD),
-  row("an unknown batch", METHODS.getBatch, { batch: { case: "number", value: 999_999n } }, NO_BATCH),
+  row(
+    "an unknown batch",
+    METHODS.getBatch,
+    { batch: { case: "number", value: 999_999n } },
+    NO_BATCH,
+  ),
   row("batch 0", METHODS.getBatch, { batch: { case: "number", value: 0n } }, NO_BATCH),
-  row("the greatest batch number", METHODS.getBatch, { batch: { case: "number", value: 2n ** 64n - 1n } }, NO_BATCH),
-  row("an unknown root", METHODS.getBatch, { batch: { case: "root", value: new Uint8Array(32) } }, NO_BATCH),
-  row("a root of 31 bytes", METHODS.getBatch, { batch: { case: "root", value: new Uint8Array(31) } }, INVALID_FIELD, "root"),
+  row(
+    "the greatest batch number",
+    METHODS.getBatch,
+    { batch: { case: "number", value: 2n ** 64n - 1n } },
+    NO_BATCH,
+  ),
+  row(
+    "an unknown root",
+    METHODS.getBatch,
+    { batch: { case: "root", value: new Uint8Array(32) } },
+    NO_BATCH,
+  ),
+  row(
+    "a root of 31 bytes",
+    METHODS.getBatch,
+    { batch: { case: "root", value: new Uint8Array(31) } },
+    INVALID_FIELD,
+    "root",
+  ),
   row("no batch", METHODS.getBatch, {}, INVALID_FIELD, "batch"),
   row("no receipt", METHODS.verifyReceipt, {}, INVALID_FIELD, "receipt"),
   row("a trail without a subject", METHODS.getTrail, {}, INVALID_FIELD, "subject"),
-  row("a negative page size", METHODS.getTrail, { subject: "a", pageSize: -1 }, INVALID_FIELD, "page_size"),
+  row(
+    "a negative page size",
+    METHODS.getTrail,
+    { subject: "a", pageSize: -1 },
+    INVALID_FIELD,
+    "page_size",
+  ),
   row("a negative page size", METHODS.listRecords, { pageSize: -1 }, INVALID_FIELD, "page_size"),
   row("a negative page size", METHODS.listBatches, { pageSize: -1 }, INVALID_FIELD, "page_size"),
   row("an unknown order", METHODS.listRecords, { order: 7 as never }, INVALID_FIELD, "order"),
-  row("a type that no record can have", METHODS.listRecords, { filter: { type: "Threat!" } }, INVALID_FIELD, "filter.type"),
-  row("an unknown state", METHODS.countRecords, { filter: { state: 9 as RecordState } }, INVALID_FIELD, "filter.state"),
-  row("a subject over 256 characters", METHODS.countRecords, { filter: { subject: "x".repeat(257) } }, INVALID_FIELD, "filter.subject"),
-  row("a malformed time", METHODS.listRecords, { filter: { startTime: { seconds: 0n, nanos: -1 } } }, INVALID_FIELD, "filter.start_time"),
-  row("a time beyond the year 9999", METHODS.listRecords, { filter: { endTime: { seconds: 2n ** 62n } } }, INVALID_FIELD, "filter.end_time"),
-  row("a time beyond the year 9999", METHODS.countRecords, { filter: { endTime: { seconds: -(2n ** 62n) } } }, INVALID_FIELD, "filter.end_time"),
+  row(
+    "a type that no record can have",
+    METHODS.listRecords,
+    { filter: { type: "Threat!" } },
+    INVALID_FIELD,
+    "filter.type",
+  ),
+  row(
+    "an unknown state",
+    METHODS.countRecords,
+    { filter: { state: 9 as RecordState } },
+    INVALID_FIELD,
+    "filter.state",
+  ),
+  row(
+    "a subject over 256 characters",
+    METHODS.countRecords,
+    { filter: { subject: "x".repeat(257) } },
+    INVALID_FIELD,
+    "filter.subject",
+  ),
+  row(
+    "a malformed time",
+    METHODS.listRecords,
+    { filter: { startTime: { seconds: 0n, nanos: -1 } } },
+    INVALID_FIELD,
+    "filter.start_time",
+  ),
+  row(
+    "a time beyond the year 9999",
+    METHODS.listRecords,
+    { filter: { endTime: { seconds: 2n ** 62n } } },
+    INVALID_FIELD,
+    "filter.end_time",
+  ),
+  row(
+    "a time beyond the year 9999",
+    METHODS.countRecords,
+    { filter: { endTime: { seconds: -(2n ** 62n) } } },
+    INVALID_FIELD,
+    "filter.end_time",
+  ),
   row("a malformed page token", METHODS.listRecords, { pageToken: "next" }, BAD_TOKEN),
   row("a malformed page token", METHODS.getTrail, { subject: "a", pageToken: "AAAA" }, BAD_TOKEN),
   row("a malformed page token", METHODS.listBatches, { pageToken: "*" }, BAD_TOKEN),
@@ -235,7 +337,10 @@ describe("bad input", function () {
 
   const recordsNow = async () => (await client.getStats({})).records;
 
-  async function expectRefused(call: () => Promise<Outcome>, { expected, fields }: Pick<Row, "expected" | "fields">) {
+  async function expectRefused(
+    call: () => Promise<Outcome>,
+    { expected, fields }: Pick<Row, "expected" | "fields">,
+  ) {
     const before = await recordsNow();
     const outcome = await call();
     if ("answer" in outcome) throw new Error("it was not refused");
@@ -278,7 +383,8 @@ describe("bad input", function () {
   describe("in JSON", () => {
     const json = (text: string | Uint8Array, expected: Row["expected"], ...fields: string[]) =>
       expectRefused(() => sendJson(daemon, METHODS.recordEvent, text), { expected, fields });
-    const loginJson = (details: string) => `{"subject":"a","login":{"user":"b","details":${details}}}`;
+    const loginJson = (details: string) =>
+      `{"subject":"a","login":{"user":"b","details":${details}}}`;
 
     const malformed: Readonly<Record<string, string>> = {
       "text that is not JSON": "{",
@@ -289,10 +395,13 @@ describe("bad input", function () {
       "an unknown field in the body": '{"subject":"a","login":{"user":"a","sucess":true}}',
       "two bodies": '{"subject":"a","login":{"user":"a"},"custom":{"type":"a"}}',
       "an unknown enum value": '{"subject":"a","login":{"user":"a"},"waitFor":"SOON"}',
-      "a time without a zone": '{"subject":"a","login":{"user":"a"},"occurTime":"2026-01-01T00:00:00"}',
+      "a time without a zone":
+        '{"subject":"a","login":{"user":"a"},"occurTime":"2026-01-01T00:00:00"}',
       "details that are no object": '{"subject":"a","login":{"user":"a","details":7}}',
       "details 5000 levels deep": loginJson('{"a":'.repeat(5_000) + "1" + "}".repeat(5_000)),
-      "lists 100 000 levels deep": loginJson('{"a":' + "[".repeat(100_000) + "]".repeat(100_000) + "}"),
+      "lists 100 000 levels deep": loginJson(
+        '{"a":' + "[".repeat(100_000) + "]".repeat(100_000) + "}",
+      ),
     };
     for (const [what, text] of Object.entries(malformed)) {
       it(`refuses ${what}`, () => json(text, MALFORMED));
@@ -356,7 +465,8 @@ describe("bad input", function () {
       let acknowledged = 0;
       const refused = await refusalOf(
         (async () => {
-          for await (const { recordIds } of client.recordEvents(requests())) acknowledged += recordIds.length;
+          for await (const { recordIds } of client.recordEvents(requests()))
+            acknowledged += recordIds.length;
         })(),
       );
       return { acknowledged, refused };
@@ -364,10 +474,17 @@ describe("bad input", function () {
 
     const trailLength = async (subject: string) => (await client.getTrail({ subject })).length;
 
-    const cases: Readonly<Record<string, { message: (subject: string) => Message; fields: string[] }>> = {
+    const cases: Readonly<
+      Record<string, { message: (subject: string) => Message; fields: string[] }>
+    > = {
       "a message without events": { message: () => ({ events: [] }), fields: ["events"] },
       "a message with an event that is not valid": {
-        message: (subject) => ({ events: [{ subject, body: LOGIN }, { subject: "", body: LOGIN }] }),
+        message: (subject) => ({
+          events: [
+            { subject, body: LOGIN },
+            { subject: "", body: LOGIN },
+          ],
+        }),
         fields: ["events[1].subject"],
       },
       "an event that asks to wait": {
@@ -414,14 +531,19 @@ describe("bad input", function () {
       }));
       const { acknowledged, refused } = await stream([good(subject), { events }, good(subject)]);
       expect(acknowledged).to.equal(1);
-      expect(refused).to.include({ code: "ResourceExhausted", reason: "ERROR_REASON_MESSAGE_TOO_LARGE" });
+      expect(refused).to.include({
+        code: "ResourceExhausted",
+        reason: "ERROR_REASON_MESSAGE_TOO_LARGE",
+      });
       expect(await trailLength(subject)).to.equal(1n);
       expect(await trailLength(subject.padEnd(256, "-"))).to.equal(0n);
     });
   });
 
   describe("a stream that is cut in the middle of a message", () => {
-    const ends: Readonly<Record<string, (session: ClientHttp2Session, stream: ClientHttp2Stream) => void>> = {
+    const ends: Readonly<
+      Record<string, (session: ClientHttp2Session, stream: ClientHttp2Stream) => void>
+    > = {
       "by a reset": (_, stream) => stream.close(constants.NGHTTP2_CANCEL),
       "by an end": (_, stream) => stream.end(),
       "by a lost connection": (session) => session.destroy(),
@@ -435,7 +557,9 @@ describe("bad input", function () {
         const stream = openStream(session);
         stream.write(frame);
         const [first] = (await once(stream, "data")) as [Buffer];
-        expect(fromBinary(RecordEventsResponseSchema, first.subarray(5)).recordIds).to.have.lengthOf(1);
+        expect(
+          fromBinary(RecordEventsResponseSchema, first.subarray(5)).recordIds,
+        ).to.have.lengthOf(1);
         stream.write(frame.subarray(0, frame.length - 4));
         await sentAll(session);
         const closed = once(stream, "close");

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { Code, ConnectError } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
+import { Code } from "@connectrpc/connect";
 import { Client as GrpcClient, credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
@@ -57,7 +58,11 @@ describe("doors", function () {
       expect(JSON.parse(stdout)).to.include({ state: "RECORD_STATE_ACCEPTED" });
       const refused = await curl(call, "-d", "{}");
       expect(refused.code).not.to.equal(0);
-      expect(refused.stderr).to.include("ERROR_REASON_INVALID_FIELD").and.to.include('"subject"');
+      expect(refusalIn(refused.stderr)).to.deep.include({
+        code: "InvalidArgument",
+        reason: "ERROR_REASON_INVALID_FIELD",
+        fields: ["subject", "body"],
+      });
     });
 
     it("answer grpc.health.v1 for the server and the service", async () => {
@@ -66,8 +71,12 @@ describe("doors", function () {
         new Promise<Buffer>((resolve, reject) => {
           const request = Buffer.concat([Buffer.of(0x0a, service.length), Buffer.from(service)]);
           const asIs = (bytes: Buffer) => bytes;
-          client.makeUnaryRequest("/grpc.health.v1.Health/Check", asIs, asIs, request, (error, answer) =>
-            error === null ? resolve(answer as Buffer) : reject(error),
+          client.makeUnaryRequest(
+            "/grpc.health.v1.Health/Check",
+            asIs,
+            asIs,
+            request,
+            (error, answer) => (error === null ? resolve(answer as Buffer) : reject(error)),
           );
         });
       const serving = Buffer.of(0x08, 1); // status: SERVING
@@ -117,10 +126,17 @@ describe("doors", function () {
     });
 
     it("answer 404 in JSON where there is nothing", async () => {
-      for (const path of ["/nothing", "/anchord.v1.AuditService/Nothing", "/anchord.v1.Other/Call"]) {
+      for (const path of [
+        "/nothing",
+        "/anchord.v1.AuditService/Nothing",
+        "/anchord.v1.Other/Call",
+      ]) {
         const response = await fetch(daemon.url + path, { method: "POST" });
         expect(response.status, path).to.equal(404);
-        expect(await response.json()).to.deep.equal({ success: false, error: "Endpoint not found" });
+        expect(await response.json()).to.deep.equal({
+          success: false,
+          error: "Endpoint not found",
+        });
       }
       const unknown = new Promise<number>((resolve) => {
         const client = new GrpcClient(`127.0.0.1:${daemon.grpcPort}`, credentials.createInsecure());
@@ -136,7 +152,9 @@ describe("doors", function () {
 
     it("let pages of any origin read", async () => {
       for (const path of ["/health", "/threat-count"]) {
-        const response = await fetch(daemon.url + path, { headers: { origin: "https://example.com" } });
+        const response = await fetch(daemon.url + path, {
+          headers: { origin: "https://example.com" },
+        });
         expect(response.headers.get("access-control-allow-origin"), path).to.equal("*");
       }
     });
@@ -195,7 +213,12 @@ describe("doors", function () {
     });
 
     it("the REST front and the metrics ask for one too; health and the description do not", async () => {
-      const threat = { user_id: "a", threat_score: 80, duration_minutes: 1, timestamp: "2026-01-31T08:00:00Z" };
+      const threat = {
+        user_id: "a",
+        threat_score: 80,
+        duration_minutes: 1,
+        timestamp: "2026-01-31T08:00:00Z",
+      };
       const call = (path: string, token?: string) =>
         fetch(daemon.url + path, {
           ...(path === "/log-threat" ? { method: "POST", body: JSON.stringify(threat) } : {}),
@@ -245,13 +268,25 @@ describe("a configuration that cannot work", function () {
     ["HOST that others reach by IPv6, without tokens", { HOST: "::" }, /HOST.*API_TOKENS/],
     ["PORT that is no port", { PORT: "70000" }, /PORT/],
     ["GRPC_PORT that is no number", { GRPC_PORT: "grpc" }, /GRPC_PORT/],
-    ["DATABASE_URL of another kind", { DATABASE_URL: "postgres://localhost/a" }, /DATABASE_URL.*mysql/],
+    [
+      "DATABASE_URL of another kind",
+      { DATABASE_URL: "postgres://localhost/a" },
+      /DATABASE_URL.*mysql/,
+    ],
     ["THREAT_SCALE that is none", { THREAT_SCALE: "10" }, /THREAT_SCALE/],
     ["POLL_INTERVAL_MS of nothing", { POLL_INTERVAL_MS: "0" }, /POLL_INTERVAL_MS/],
     ["BLOCKCHAIN_RPC_URL alone", NODE, /BLOCKCHAIN_CONTRACT_ADDRESS/],
-    ["PRIVATE_KEY missing", { ...NODE, BLOCKCHAIN_CONTRACT_ADDRESS: `0x${"1".repeat(40)}` }, /PRIVATE_KEY/],
+    [
+      "PRIVATE_KEY missing",
+      { ...NODE, BLOCKCHAIN_CONTRACT_ADDRESS: `0x${"1".repeat(40)}` },
+      /PRIVATE_KEY/,
+    ],
     ["PRIVATE_KEY that is too short", { PRIVATE_KEY: "0x12" }, /PRIVATE_KEY/],
-    ["a contract that is no address", { ...NODE, PRIVATE_KEY: KEY, BLOCKCHAIN_CONTRACT_ADDRESS: "0x1" }, /BLOCKCHAIN_CONTRACT_ADDRESS/],
+    [
+      "a contract that is no address",
+      { ...NODE, PRIVATE_KEY: KEY, BLOCKCHAIN_CONTRACT_ADDRESS: "0x1" },
+      /BLOCKCHAIN_CONTRACT_ADDRESS/,
+    ],
   ];
   for (const [what, environment, says] of refused) {
     it(`${what} ends the start and is named`, async () => {
@@ -290,7 +325,10 @@ describe("a configuration that cannot work", function () {
       const { eth } = connect(chain.url);
       const [from = ""] = chain.accounts;
       // A contract that answers every call with nothing.
-      const { contractAddress } = await eth.sendTransaction({ from, data: "0x6001600c60003960016000f300" });
+      const { contractAddress } = await eth.sendTransaction({
+        from,
+        data: "0x6001600c60003960016000f300",
+      });
       const output = await misled(contractAddress ?? "");
       expect(output).to.include("npm run migrate").and.to.include("BLOCKCHAIN_CONTRACT_ADDRESS");
     });

@@ -1,5 +1,11 @@
 import { create } from "@bufbuild/protobuf";
-import type { DescEnum, DescField, DescMessage, Message, MessageInitShape } from "@bufbuild/protobuf";
+import type {
+  DescEnum,
+  DescField,
+  DescMessage,
+  Message,
+  MessageInitShape,
+} from "@bufbuild/protobuf";
 import { ScalarType } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import { expect } from "chai";
@@ -19,13 +25,34 @@ import { RecordState, Side, ThreatScale } from "../../gen/ts/anchord/v1/record_p
 import { surelyValid, violationsOf } from "../../src/api/validate.js";
 
 /** Lengths on both sides of every limit in the proto files. */
-const LENGTHS = [0, 1, 2, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512, 513, 4095, 4096, 4097];
-const CHARACTERS = ["a", "A", "_", "0", "-", ".", " ", "é", "\u{1f600}", "\0", "\n", "\u001f", "\u007f", "\ud800", "\udc00"];
+const LENGTHS = [
+  0, 1, 2, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512, 513, 4095, 4096, 4097,
+];
+const CHARACTERS = [
+  "a",
+  "A",
+  "_",
+  "0",
+  "-",
+  ".",
+  " ",
+  "é",
+  "\u{1f600}",
+  "\0",
+  "\n",
+  "\u001f",
+  "\u007f",
+  "\ud800",
+  "\udc00",
+];
 
 /** Text that is mostly of one character, which is mostly a harmless one. */
-const text: Arbitrary<string> = fc
+const oddText: Arbitrary<string> = fc
   .tuple(
-    fc.oneof({ weight: 3, arbitrary: fc.constantFrom("a", "A", "0") }, fc.constantFrom(...CHARACTERS)),
+    fc.oneof(
+      { weight: 3, arbitrary: fc.constantFrom("a", "A", "0") },
+      fc.constantFrom(...CHARACTERS),
+    ),
     fc.constantFrom(...LENGTHS),
     fc.option(fc.constantFrom(...CHARACTERS), { freq: 2 }),
     fc.boolean(),
@@ -35,21 +62,58 @@ const text: Arbitrary<string> = fc
     return first ? (odd ?? "") + rest : rest + (odd ?? "");
   });
 
-const recordId = fc.constantFrom("0".repeat(64), "f".repeat(64), "F".repeat(64), "0".repeat(63), `${"0".repeat(64)}\n`);
+/** Every other text and time is a good one, so that whole messages are. */
+const text = fc.oneof(fc.constantFrom("a", "A", "user/42"), oddText);
 
-const double = fc.constantFrom(0, -0, 1, 1.5, 100, 100.00000000000001, -5e-324, NaN, Infinity, -Infinity, 1e308);
+const recordId = fc.constantFrom(
+  "0".repeat(64),
+  "f".repeat(64),
+  "F".repeat(64),
+  "0".repeat(63),
+  `${"0".repeat(64)}\n`,
+);
+
+const double = fc.constantFrom(
+  0,
+  -0,
+  1,
+  1.5,
+  100,
+  100.00000000000001,
+  -5e-324,
+  NaN,
+  Infinity,
+  -Infinity,
+  1e308,
+);
 const int32 = fc.constantFrom(0, 1, -1, 1000, 2 ** 31 - 1, -(2 ** 31));
 const uint64 = fc.constantFrom(0n, 1n, 2n ** 64n - 1n);
 const bytes = fc.constantFrom(0, 1, 31, 32, 33).map((length) => new Uint8Array(length));
-const struct = fc.constantFrom<object>({}, { a: 1 }, { a: NaN }, { a: "\ud800" }, { a: { b: [null] } });
+const struct = fc.constantFrom<object>(
+  {},
+  { a: 1 },
+  { a: NaN },
+  { a: "\ud800" },
+  { a: { b: [null] } },
+);
 
-const timestamp = fc.record({
+const oddTime = fc.record({
   seconds: fc.constantFrom(
-    0n, 1n, -1n, 7_258_118_399n, 7_258_118_400n, 253_402_300_799n, 253_402_300_800n,
-    -62_135_596_800n, -62_135_596_801n, 2n ** 62n,
+    0n,
+    1n,
+    -1n,
+    7_258_118_399n,
+    7_258_118_400n,
+    253_402_300_799n,
+    253_402_300_800n,
+    -62_135_596_800n,
+    -62_135_596_801n,
+    2n ** 62n,
   ),
   nanos: fc.constantFrom(0, 1, -1, 999_999_999, 1_000_000_000, 2 ** 31 - 1),
 });
+
+const timestamp = fc.oneof(fc.constant({ seconds: 1_769_846_400n, nanos: 5 }), oddTime);
 
 function scalar(field: DescField & { scalar: ScalarType }): Arbitrary<unknown> {
   switch (field.scalar) {
@@ -134,15 +198,23 @@ describe("validation", () => {
           expect(violationsOf(validator, method.input, message as Message)).to.deep.equal([]);
           expect(validator.validate(method.input, message as never).kind).to.equal("valid");
         }),
-        { seed, numRuns: method.input === RecordEventRequestSchema ? 20_000 : 2_000 },
+        { seed, numRuns: method.name.startsWith("RecordEvent") ? 20_000 : 2_000 },
       );
       expect(taken, "messages that took the fast path").to.be.above(0);
     });
   }
 
   it("counts the events of a message on both sides of the limit", () => {
-    const event = create(RecordEventRequestSchema, { subject: "a", body: { case: "login", value: { user: "a" } } });
-    for (const [count, valid] of [[0, false], [1, true], [10_000, true], [10_001, false]] as const) {
+    const event = create(RecordEventRequestSchema, {
+      subject: "a",
+      body: { case: "login", value: { user: "a" } },
+    });
+    for (const [count, valid] of [
+      [0, false],
+      [1, true],
+      [10_000, true],
+      [10_001, false],
+    ] as const) {
       const message = create(RecordEventsRequestSchema);
       message.events = Array.from({ length: count }, () => event);
       expect(fast(RecordEventsRequestSchema, message), String(count)).to.equal(valid);
@@ -152,16 +224,51 @@ describe("validation", () => {
   describe("is quick for", () => {
     type Event = MessageInitShape<typeof RecordEventRequestSchema>;
     const occurTime = { seconds: 1_769_846_400n, nanos: 123_456_789 };
-    const common = { subject: "user/42", actor: "Zoë", requestId: "r-1", occurTime, waitFor: RecordState.FINAL };
+    const common = {
+      subject: "user/42",
+      actor: "Zoë",
+      requestId: "r-1",
+      occurTime,
+      waitFor: RecordState.FINAL,
+    };
     const details = { ip: "::1", tries: 3 };
     const bodies: readonly NonNullable<Event["body"]>[] = [
-      { case: "threat", value: { score: 92.5, durationMinutes: 18.7, scale: ThreatScale.HUNDRED, details } },
-      { case: "trade", value: { tradeId: "t", symbol: "BTC/USDT", side: Side.BUY, quantity: 1, price: -37.6, details } },
-      { case: "order", value: { orderId: "o", symbol: "BTC/USDT", quantity: 1, price: 5, status: "filled", details } },
+      {
+        case: "threat",
+        value: { score: 92.5, durationMinutes: 18.7, scale: ThreatScale.HUNDRED, details },
+      },
+      {
+        case: "trade",
+        value: {
+          tradeId: "t",
+          symbol: "BTC/USDT",
+          side: Side.BUY,
+          quantity: 1,
+          price: -37.6,
+          details,
+        },
+      },
+      {
+        case: "order",
+        value: {
+          orderId: "o",
+          symbol: "BTC/USDT",
+          quantity: 1,
+          price: 5,
+          status: "filled",
+          details,
+        },
+      },
       { case: "systemChange", value: { component: "engine", changeType: "deploy", details } },
-      { case: "login", value: { user: "ada", success: true, source: "::1", method: "password", details } },
+      {
+        case: "login",
+        value: { user: "ada", success: true, source: "::1", method: "password", details },
+      },
       { case: "configChange", value: { key: "limit", oldValue: "1", newValue: "2", details } },
-      { case: "complaint", value: { eventType: "STATUS_UPDATED", assignee: "bob", status: "open", details } },
+      {
+        case: "complaint",
+        value: { eventType: "STATUS_UPDATED", assignee: "bob", status: "open", details },
+      },
       { case: "custom", value: { type: "door.opened", data: details } },
     ];
     const typical: readonly [string, DescMessage, Message][] = [
@@ -177,8 +284,16 @@ describe("validation", () => {
           events: bodies.map((body) => ({ subject: "user/42", body })),
         }),
       ],
-      ["a record id", GetRecordRequestSchema, create(GetRecordRequestSchema, { recordId: "0a".repeat(32) })],
-      ["a trail", GetTrailRequestSchema, create(GetTrailRequestSchema, { subject: "user/42", pageSize: 50 })],
+      [
+        "a record id",
+        GetRecordRequestSchema,
+        create(GetRecordRequestSchema, { recordId: "0a".repeat(32) }),
+      ],
+      [
+        "a trail",
+        GetTrailRequestSchema,
+        create(GetTrailRequestSchema, { subject: "user/42", pageSize: 50 }),
+      ],
       ["everything", ListRecordsRequestSchema, create(ListRecordsRequestSchema)],
       [
         "a filter",
@@ -187,7 +302,11 @@ describe("validation", () => {
           filter: { subject: "user/42", type: "threat", startTime: occurTime, endTime: occurTime },
         }),
       ],
-      ["a count", CountRecordsRequestSchema, create(CountRecordsRequestSchema, { filter: { actor: "a" } })],
+      [
+        "a count",
+        CountRecordsRequestSchema,
+        create(CountRecordsRequestSchema, { filter: { actor: "a" } }),
+      ],
       [
         "a root",
         GetBatchRequestSchema,

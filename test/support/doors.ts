@@ -99,7 +99,11 @@ export function post(
 }
 
 /** Posts JSON text to a method of the HTTP door. */
-export async function sendJson(daemon: Daemon, method: DescMethod, text: string | Uint8Array): Promise<Outcome> {
+export async function sendJson(
+  daemon: Daemon,
+  method: DescMethod,
+  text: string | Uint8Array,
+): Promise<Outcome> {
   const response = await post(daemon.url, method, text);
   const body = await response.text();
   return response.ok ? { answer: Buffer.from(body) } : { refusal: refusalIn(body) };

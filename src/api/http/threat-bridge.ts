@@ -149,7 +149,10 @@ function parseTime(timestamp: unknown): Timestamp {
   try {
     return fromJson(TimestampSchema, timestamp as string);
   } catch {
-    throw new RestError(400, "timestamp must be ISO 8601 with a time zone, such as 2025-01-31T08:00:00Z");
+    throw new RestError(
+      400,
+      "timestamp must be ISO 8601 with a time zone, such as 2025-01-31T08:00:00Z",
+    );
   }
 }
 
