@@ -7,7 +7,7 @@ const POLL_MS = 200;
 
 interface Waiter {
   isMet(progress: Progress): boolean;
-  resolve(): void;
+  resolve(progress: Progress | undefined): void;
 }
 
 /** Lets callers wait until the log has come far enough. */
@@ -27,22 +27,29 @@ export class ProgressWatch {
     return this.#waiters.size > 0;
   }
 
-  /** Resolves when the condition holds, or when the signal aborts; never rejects. */
-  async until(isMet: (progress: Progress) => boolean, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    let done: () => void = () => undefined;
-    const met = new Promise<void>((resolve) => (done = resolve));
-    const waiter: Waiter = { isMet, resolve: done };
+  /**
+   * Resolves to the progress that meets the condition, or to undefined when the signal aborts. Never
+   * rejects.
+   */
+  async until(
+    isMet: (progress: Progress) => boolean,
+    signal: AbortSignal,
+  ): Promise<Progress | undefined> {
+    if (signal.aborted) return undefined;
+    let resolve: Waiter["resolve"] = () => undefined;
+    const met = new Promise<Progress | undefined>((settle) => (resolve = settle));
+    const waiter: Waiter = { isMet, resolve };
+    const giveUp = () => resolve(undefined);
     this.#waiters.add(waiter);
-    signal.addEventListener("abort", done, { once: true });
+    signal.addEventListener("abort", giveUp, { once: true });
     this.#schedule();
     this.onAwaited();
     this.changed();
     try {
-      await met;
+      return await met;
     } finally {
       this.#waiters.delete(waiter);
-      signal.removeEventListener("abort", done);
+      signal.removeEventListener("abort", giveUp);
     }
   }
 
@@ -56,7 +63,7 @@ export class ProgressWatch {
     // A failed look is no reason to give up waiting: the next one follows.
     const now = await progress(this.database).catch(() => undefined);
     if (now === undefined) return;
-    for (const waiter of this.#waiters) if (waiter.isMet(now)) waiter.resolve();
+    for (const waiter of this.#waiters) if (waiter.isMet(now)) waiter.resolve(now);
   }
 
   #schedule(): void {

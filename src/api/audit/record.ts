@@ -6,13 +6,16 @@ import type {
   RecordEventResponseSchema,
   RecordEventsRequest,
 } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
+import type { ReceiptSchema } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import { RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
 import { hex } from "../../core/bytes.js";
 import { AnchordError, invalidFields } from "../../core/errors.js";
 import { encodeRecord } from "../../core/record.js";
 import type { EncodedRecord } from "../../core/record.js";
+import type { Accepted } from "../../flow/accept.js";
 import type { AuditLog } from "../../flow/audit-log.js";
 import { progress } from "../../store/batches.js";
+import type { Progress } from "../../store/batches.js";
 import { logLength } from "../../store/records.js";
 import { callerKey } from "../auth.js";
 import { draftOf, stateOf } from "../convert.js";
@@ -30,15 +33,17 @@ export function recordHandlers(log: AuditLog): Handlers {
   return {
     async recordEvent(request, context) {
       const record = encodeRecord(draftOf(request, context.values.get(callerKey)), log);
-      const [appended] = await log.acceptor.accept([record]);
-      if (appended === undefined) throw new Error("a record was accepted without a place");
-      if (!appended.replayed && request.waitFor <= RecordState.ACCEPTED) {
-        return accepted(record);
+      const [accepted] = await log.acceptor.accept([record]);
+      if (accepted === undefined) throw new Error("a record was accepted without a place");
+      if (!accepted.replayed && request.waitFor <= RecordState.ACCEPTED) {
+        return response(accepted);
       }
-      await awaitState(log, appended.seq, request.waitFor, context);
-      const state = stateOf(appended.seq, await progress(log.database));
-      const receipt = await receiptMessage(log, appended);
-      return { recordId: hex(appended.id), state, receipt, replayed: appended.replayed };
+      try {
+        const now = await awaitState(log, accepted.seq, request.waitFor, context);
+        return response(accepted, stateOf(accepted.seq, now), await receiptMessage(log, accepted));
+      } catch {
+        return response(accepted); // it is recorded: no error may hide that
+      }
     },
 
     async *recordEvents(messages, context) {
@@ -55,26 +60,36 @@ export function recordHandlers(log: AuditLog): Handlers {
     async sealNow(_request, context) {
       const length = await logLength(log.database);
       log.sealNow();
-      if (length > 0) await awaitState(log, length - 1, RecordState.ANCHORED, context);
-      const { anchored, lastBatch } = await progress(log.database);
+      const { anchored, lastBatch } =
+        length === 0
+          ? await progress(log.database)
+          : await awaitState(log, length - 1, RecordState.ANCHORED, context);
       return { pending: BigInt(Math.max(0, length - anchored)), lastBatch: BigInt(lastBatch) };
     },
   };
 }
 
-function accepted({ id, entry }: EncodedRecord): MessageInitShape<typeof RecordEventResponseSchema> {
-  return { recordId: hex(id), state: RecordState.ACCEPTED, receipt: { entry } };
+/** Answers at a state, with the receipt that goes with it: the entry alone unless told otherwise. */
+function response(
+  { id, entry, replayed }: Accepted,
+  state = RecordState.ACCEPTED,
+  receipt: MessageInitShape<typeof ReceiptSchema> = { entry },
+): MessageInitShape<typeof RecordEventResponseSchema> {
+  return { recordId: hex(id), state, receipt, replayed };
 }
 
-/** Waits until a record has come so far, but answers before the caller gives up. */
+/** Waits until a record has come so far, or the caller is about to give up. Returns how far all is. */
 async function awaitState(
-  log: AuditLog,
+  { watch, database }: AuditLog,
   seq: number,
   state: RecordState,
   context: HandlerContext,
-): Promise<void> {
-  if (state <= RecordState.ACCEPTED) return;
-  await log.watch.until((now) => stateOf(seq, now) >= state, waitSignal(context));
+): Promise<Progress> {
+  const reached =
+    state <= RecordState.ACCEPTED
+      ? undefined
+      : await watch.until((now) => stateOf(seq, now) >= state, waitSignal(context));
+  return reached ?? progress(database);
 }
 
 /** Encodes the events of a message; an error names the event that it is about. */
