@@ -18,8 +18,14 @@ export default tseslint.config(
       ],
       "@typescript-eslint/non-nullable-type-assertion-style": "off", // strict forbids the ! it wants
       "no-unused-private-class-members": "off", // takes ??= for no use
-      "@typescript-eslint/consistent-type-imports": ["error", { fixStyle: "separate-type-imports" }],
-      "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
+      "@typescript-eslint/consistent-type-imports": [
+        "error",
+        { fixStyle: "separate-type-imports" },
+      ],
+      "@typescript-eslint/no-unused-vars": [
+        "error",
+        { argsIgnorePattern: "^_", varsIgnorePattern: "^_" },
+      ],
       "max-lines-per-function": ["error", { max: 80, skipComments: true, skipBlankLines: true }],
       "max-lines": ["error", { max: 420, skipComments: true, skipBlankLines: true }],
       complexity: ["error", 16],
@@ -37,6 +43,14 @@ export default tseslint.config(
   {
     files: ["scripts/**/*.mjs", "*.js", "bin/*.js"],
     rules: { "no-unused-vars": ["error", { varsIgnorePattern: "^_" }] },
-    languageOptions: { globals: { process: "readonly", console: "readonly", Buffer: "readonly", URL: "readonly", structuredClone: "readonly" } },
+    languageOptions: {
+      globals: {
+        process: "readonly",
+        console: "readonly",
+        Buffer: "readonly",
+        URL: "readonly",
+        structuredClone: "readonly",
+      },
+    },
   },
 );

@@ -5,8 +5,10 @@ const installed = (command) => spawnSync(command, ["--version"]).error === undef
 const run = (...args) => execFileSync(args[0], args.slice(1), { stdio: "inherit" });
 
 run("npm", "run", "gen");
-if (["protoc", "protoc-gen-mypy", "grpc_python_plugin"].every(installed)) run("npm", "run", "gen:python");
-else if (process.env.CI === "true") throw new Error("protoc and its Python plugins are not installed");
+if (["protoc", "protoc-gen-mypy", "grpc_python_plugin"].every(installed))
+  run("npm", "run", "gen:python");
+else if (process.env.CI === "true")
+  throw new Error("protoc and its Python plugins are not installed");
 else console.error("SKIPPED: the Python stubs are not checked, as protoc or a plugin is missing");
 run("node", "scripts/gen-vectors.mjs");
 

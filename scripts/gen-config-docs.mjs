@@ -17,7 +17,8 @@ function values({ type, enum: choices, minimum, maximum, minLength, maxLength, f
 }
 
 const rows = Object.entries(properties).map(([name, schema]) => {
-  const fallback = schema.default === undefined || schema.default === "" ? "" : `\`${schema.default}\``;
+  const fallback =
+    schema.default === undefined || schema.default === "" ? "" : `\`${schema.default}\``;
   return `| \`${name}\` | ${schema.description} | ${values(schema)} | ${fallback} |`;
 });
 

@@ -39,7 +39,9 @@ export const settings = z.object({
     .string()
     .regex(/^(mysql|mariadb):\/\//, "must start with mysql:// or mariadb://")
     .optional()
-    .describe("A MySQL or MariaDB database, such as mysql://user:password@host:3306/anchord. Default: SQLite in DATA_DIR."),
+    .describe(
+      "A MySQL or MariaDB database, such as mysql://user:password@host:3306/anchord. Default: SQLite in DATA_DIR.",
+    ),
   BLOCKCHAIN_RPC_URL: z
     .url({ protocol: /^https?$/ })
     .optional()
@@ -49,7 +51,9 @@ export const settings = z.object({
     .regex(/^0x[0-9a-fA-F]{40}$/, "must be 0x and 40 hex digits")
     .transform((address) => address.toLowerCase())
     .optional()
-    .describe("Address of the AuditLog contract. Needed with BLOCKCHAIN_RPC_URL; `npm run migrate` prints it."),
+    .describe(
+      "Address of the AuditLog contract. Needed with BLOCKCHAIN_RPC_URL; `npm run migrate` prints it.",
+    ),
   PRIVATE_KEY: hexKey.describe(
     "Key of the account that seals, 32 bytes in hex. Needed with BLOCKCHAIN_RPC_URL; the account needs SEALER_ROLE and ether.",
   ),
@@ -65,7 +69,9 @@ export const settings = z.object({
     .min(0)
     .max(10_000)
     .optional()
-    .describe("Blocks on top of a block that make it final. Default: 0 on the embedded chain, else 12."),
+    .describe(
+      "Blocks on top of a block that make it final. Default: 0 on the embedded chain, else 12.",
+    ),
   POLL_INTERVAL_MS: z.coerce
     .number()
     .int()
@@ -79,19 +85,27 @@ export const settings = z.object({
     .min(1)
     .max(65_536)
     .default(8192)
-    .describe("Most records of one batch. One batch is sealed at a time, so this bounds the records per block."),
+    .describe(
+      "Most records of one batch. One batch is sealed at a time, so this bounds the records per block.",
+    ),
   THREAT_SCALE: z
     .enum(["100", "1"])
     .default("100")
-    .describe("The scale of threat scores that do not name theirs: 100 for 0 to 100, 1 for 0 to 1."),
-  EMBEDDED_CHAIN_PORT: port(8545).describe("Port of the embedded Ganache on loopback. A free one if it is taken."),
+    .describe(
+      "The scale of threat scores that do not name theirs: 100 for 0 to 100, 1 for 0 to 1.",
+    ),
+  EMBEDDED_CHAIN_PORT: port(8545).describe(
+    "Port of the embedded Ganache on loopback. A free one if it is taken.",
+  ),
   SHUTDOWN_GRACE_MS: z.coerce
     .number()
     .int()
     .min(0)
     .max(600_000)
     .default(10_000)
-    .describe("How long running calls may finish when the service is told to stop, in milliseconds."),
+    .describe(
+      "How long running calls may finish when the service is told to stop, in milliseconds.",
+    ),
   LOG_LEVEL: z
     .enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"])
     .default("info")

@@ -163,9 +163,19 @@ interface ChainSource {
 }
 
 function chainAccess(config: Config, embedded?: Promise<EmbeddedChain>): ChainSource {
-  const { BLOCKCHAIN_RPC_URL: url, BLOCKCHAIN_CONTRACT_ADDRESS: contract, PRIVATE_KEY: key } = config;
-  if (url === undefined || contract === undefined || key === undefined) return embeddedAccess(config, embedded);
-  const access = { chain: web3Chain(url), contract, signer: createSigner(key), isAlive: async () => true };
+  const {
+    BLOCKCHAIN_RPC_URL: url,
+    BLOCKCHAIN_CONTRACT_ADDRESS: contract,
+    PRIVATE_KEY: key,
+  } = config;
+  if (url === undefined || contract === undefined || key === undefined)
+    return embeddedAccess(config, embedded);
+  const access = {
+    chain: web3Chain(url),
+    contract,
+    signer: createSigner(key),
+    isAlive: async () => true,
+  };
   return {
     open: () => Promise.resolve(access),
     url: () => url,
@@ -193,7 +203,11 @@ function embeddedAccess(config: Config, first?: Promise<EmbeddedChain>): ChainSo
         chain,
         contract: deployment.address,
         signer: createSigner(privateKey),
-        isAlive: () => chain.chainId().then(() => true, () => false),
+        isAlive: () =>
+          chain.chainId().then(
+            () => true,
+            () => false,
+          ),
       };
     },
     url: () => running?.url ?? "",

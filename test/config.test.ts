@@ -5,12 +5,19 @@ import { repositoryRoot } from "./support/repository.js";
 
 describe("configuration", () => {
   it("is documented as the code has it", () => {
-    execFileSync(process.execPath, ["scripts/gen-config-docs.mjs", "--check"], { cwd: repositoryRoot });
+    execFileSync(process.execPath, ["scripts/gen-config-docs.mjs", "--check"], {
+      cwd: repositoryRoot,
+    });
   });
 
   it("has defaults that start a whole service", () => {
     const config = loadConfig({});
-    expect(config).to.include({ GRPC_PORT: 50_051, PORT: 3001, HOST: "127.0.0.1", DATA_DIR: "./data" });
+    expect(config).to.include({
+      GRPC_PORT: 50_051,
+      PORT: 3001,
+      HOST: "127.0.0.1",
+      DATA_DIR: "./data",
+    });
     expect(config.API_TOKENS).to.deep.equal([]);
   });
 
@@ -33,12 +40,20 @@ describe("configuration", () => {
     ["a port out of range", { PORT: "65536" }, /^PORT:/],
     ["a port that is no number", { GRPC_PORT: "http" }, /^GRPC_PORT:/],
     ["a database of another kind", { DATABASE_URL: "postgres://x" }, /^DATABASE_URL:.*mysql/],
-    ["an address that is none", { BLOCKCHAIN_CONTRACT_ADDRESS: "0x12" }, /^BLOCKCHAIN_CONTRACT_ADDRESS:/],
+    [
+      "an address that is none",
+      { BLOCKCHAIN_CONTRACT_ADDRESS: "0x12" },
+      /^BLOCKCHAIN_CONTRACT_ADDRESS:/,
+    ],
     ["a key that is none", { PRIVATE_KEY: "secret" }, /^PRIVATE_KEY:/],
     ["an unknown scale", { THREAT_SCALE: "10" }, /^THREAT_SCALE:/],
     ["an unknown log level", { LOG_LEVEL: "loud" }, /^LOG_LEVEL:/],
     ["an open door without tokens", { HOST: "0.0.0.0" }, /^HOST:.*API_TOKENS/],
-    ["a node without a contract", { BLOCKCHAIN_RPC_URL: "http://x" }, /^BLOCKCHAIN_CONTRACT_ADDRESS:/],
+    [
+      "a node without a contract",
+      { BLOCKCHAIN_RPC_URL: "http://x" },
+      /^BLOCKCHAIN_CONTRACT_ADDRESS:/,
+    ],
     [
       "a node without a key",
       { BLOCKCHAIN_RPC_URL: "http://x", BLOCKCHAIN_CONTRACT_ADDRESS: `0x${"0".repeat(40)}` },

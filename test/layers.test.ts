@@ -26,7 +26,9 @@ interface Import {
 const src = join(repositoryRoot, "src");
 
 describe("layers", () => {
-  const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((f) => f.endsWith(".ts"));
+  const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((f) =>
+    f.endsWith(".ts"),
+  );
   const imports = files.flatMap(importsOf);
 
   it("are all named here", () => {
@@ -41,7 +43,9 @@ describe("layers", () => {
   });
 
   it("leave the environment to config.ts", () => {
-    const readers = files.filter((file) => /process\.env/.test(readFileSync(join(src, file), "utf8")));
+    const readers = files.filter((file) =>
+      /process\.env/.test(readFileSync(join(src, file), "utf8")),
+    );
     expect(readers.sort()).to.deep.equal(["chain/deploy.ts", "config.ts"]);
   });
 });
@@ -53,7 +57,9 @@ function roomOf(file: string): string {
 
 function importsOf(file: string): Import[] {
   const text = readFileSync(join(src, file), "utf8");
-  const paths = [...text.matchAll(/(?:from|import\()\s*"(\.[^"]*)"/g)].map(([, path]) => path ?? "");
+  const paths = [...text.matchAll(/(?:from|import\()\s*"(\.[^"]*)"/g)].map(
+    ([, path]) => path ?? "",
+  );
   return paths
     .map((path) => relative(src, join(src, dirname(file), path)))
     .filter((path) => !path.startsWith(".."))

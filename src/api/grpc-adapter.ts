@@ -96,7 +96,10 @@ function withInterceptors(
       message: isResponseStream(method) || !streams ? await output : asIterable(await output),
     } as AnyResponse;
   };
-  const next = interceptors.reduceRight((inner, interceptor) => interceptor(inner) as never, innermost);
+  const next = interceptors.reduceRight(
+    (inner, interceptor) => interceptor(inner) as never,
+    innermost,
+  );
   return async (input, context) => {
     const request = new GrpcRequest(method, input, context) as unknown as AnyRequest;
     return (await next(request)).message;

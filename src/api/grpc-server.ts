@@ -37,7 +37,10 @@ export async function openGrpc(
     "grpc.keepalive_time_ms": 60_000,
   });
   addService(server, AuditService, audit, { interceptors, maxBytes: MAX_MESSAGE_BYTES });
-  const health = new HealthImplementation({ "": "NOT_SERVING", [AuditService.typeName]: "NOT_SERVING" });
+  const health = new HealthImplementation({
+    "": "NOT_SERVING",
+    [AuditService.typeName]: "NOT_SERVING",
+  });
   health.addToServer(server);
   reflection().addToServer(server);
   const port = await bind(server, address);

@@ -47,10 +47,7 @@ export interface Health {
 }
 
 /** Asks every part how it is. Never rejects. */
-export async function checkHealth(
-  log: AuditLog,
-  flow: () => Promise<FlowState>,
-): Promise<Health> {
+export async function checkHealth(log: AuditLog, flow: () => Promise<FlowState>): Promise<Health> {
   const [database, blockchain] = await Promise.all([databasePart(log), chainPart(log)]);
   const sealing = await sealingPart(log, flow, database.healthy);
   const seals = blockchain.healthy && sealing.healthy;
@@ -80,7 +77,9 @@ async function databasePart({ database }: AuditLog): Promise<Health["database"]>
   }
 }
 
-async function chainPart({ connection }: AuditLog): Promise<Omit<Health["blockchain"], "threatCount">> {
+async function chainPart({
+  connection,
+}: AuditLog): Promise<Omit<Health["blockchain"], "threatCount">> {
   const connected = connection();
   if (connected === undefined) return { healthy: false, error: "the chain was not reached yet" };
   const { chain, identity, sealer } = connected;
@@ -102,7 +101,13 @@ async function sealingPart(
   flow: () => Promise<FlowState>,
   databaseAnswers: boolean,
 ): Promise<Health["sealing"]> {
-  const unknown = { healthy: false, role: "none" as const, pending: 0, lastBatch: 0, failedOperations: 0 };
+  const unknown = {
+    healthy: false,
+    role: "none" as const,
+    pending: 0,
+    lastBatch: 0,
+    failedOperations: 0,
+  };
   if (!databaseAnswers) return { ...unknown, error: "the database does not answer" };
   try {
     const { leads, isLed, failure } = await flow();

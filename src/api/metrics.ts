@@ -8,7 +8,8 @@ export function createMetrics(health: () => Promise<Health>): Registry {
   // The registry reads all gauges at once: they share one look, and none is read before it ends.
   let looking: Promise<void> | undefined;
   const collect = () => (looking ??= refresh().finally(() => (looking = undefined)));
-  const gauge = (name: string, help: string) => new Gauge({ name, help, registers: [registry], collect });
+  const gauge = (name: string, help: string) =>
+    new Gauge({ name, help, registers: [registry], collect });
   const healthy = new Gauge({
     name: "anchord_healthy",
     help: "1 where a part of the service works, else 0",

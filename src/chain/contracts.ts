@@ -23,12 +23,17 @@ export function contractOf(abi: ContractAbi): ContractCodec {
     return found as T;
   };
   const errors = abi.filter((f) => f.type === "error") as unknown as AbiFunctionFragment[];
-  const errorBySelector = new Map(errors.map((f) => [eth.abi.encodeErrorSignature(f as never).slice(0, 10), f]));
+  const errorBySelector = new Map(
+    errors.map((f) => [eth.abi.encodeErrorSignature(f as never).slice(0, 10), f]),
+  );
   return {
     encode: (name, args) =>
       encodeFunctionCall(fragment<AbiFunctionFragment>("function", name), [...args]),
     decode: (name, answer) =>
-      decodeParameters([...(fragment<AbiFunctionFragment>("function", name).outputs ?? [])], answer),
+      decodeParameters(
+        [...(fragment<AbiFunctionFragment>("function", name).outputs ?? [])],
+        answer,
+      ),
     topic: (event) => encodeEventSignature(fragment<AbiEventFragment>("event", event)),
     decodeEvent: (event, data, topics) =>
       decodeLog(

@@ -92,7 +92,9 @@ async function runningEndpoint(folder: string): Promise<Endpoint | undefined> {
       if (isAlive(endpoint.pid) && (await answers(endpoint.url))) return endpoint;
     }
     if (Date.now() > deadline) {
-      throw new Error(`process ${endpoint.pid} holds the embedded chain but does not answer: end it`);
+      throw new Error(
+        `process ${endpoint.pid} holds the embedded chain but does not answer: end it`,
+      );
     }
     await pause(100);
   }
@@ -145,7 +147,9 @@ async function freePort(wanted: number): Promise<number> {
 }
 
 /** Starts the process in a group of its own, so that Ctrl-C does not reach it before we drain. */
-async function spawnGanache(options: GanacheOptions): Promise<{ child: ChildProcess; url: string }> {
+async function spawnGanache(
+  options: GanacheOptions,
+): Promise<{ child: ChildProcess; url: string }> {
   const script = new URL("./ganache-process.js", import.meta.url).pathname;
   const child = spawn(process.execPath, [script, JSON.stringify(options)], {
     detached: true,

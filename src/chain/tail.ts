@@ -102,7 +102,13 @@ export async function* chainSteps(
   const remembered = latest.number - options.confirmations - EXTRA_BLOCKS;
   while (blockNumber < latest.number) {
     const to = Math.min(latest.number, blockNumber + options.range);
-    const step = await readRange(chain, id, { from: blockNumber + 1, to, remembered, latest, parent: blocks[0] });
+    const step = await readRange(chain, id, {
+      from: blockNumber + 1,
+      to,
+      remembered,
+      latest,
+      parent: blocks[0],
+    });
     yield { ...step, finalNumber: Math.min(finalNumber, to) };
     blockNumber = to;
     blocks = step.blocks.length > 0 ? [...step.blocks].reverse() : blocks;
@@ -122,10 +128,16 @@ async function forkPoint(
   if (latest.number < oldest) return Math.min(latest.number, blockNumber);
   for (const known of blocks) {
     if (known.number > latest.number) continue;
-    const block = known.number === latest.number ? latest : await chain.block(known.number);
-    if (block?.hash === hex0x(known.hash)) return known.number;
+    if ((await hashAt(chain, known.number, latest)) === hex0x(known.hash)) return known.number;
   }
   return blocks.length === 0 ? blockNumber : oldest - 1;
+}
+
+/** The hash of a block of the chain that ends with `latest`, which itself names two of them. */
+async function hashAt(chain: Chain, number: number, latest: Block): Promise<string | undefined> {
+  if (number === latest.number) return latest.hash;
+  if (number === latest.number - 1) return latest.parentHash;
+  return (await chain.block(number))?.hash;
 }
 
 /**

@@ -111,7 +111,8 @@ class Web3Chain implements Chain {
       const head = unhex(found["head"] as string);
       const size = BigInt(found["size"] as string);
       const time = BigInt(found["time"] as string);
-      const absent = [root, head].every((digest) => sameBytes(digest, ZERO32)) && size + time === 0n;
+      const absent =
+        [root, head].every((digest) => sameBytes(digest, ZERO32)) && size + time === 0n;
       return absent ? undefined : { root, head, size, time };
     } catch (error) {
       if (error instanceof NotTheContract) return undefined;
@@ -125,7 +126,10 @@ class Web3Chain implements Chain {
   }
 
   async mined(transactionHash: string): Promise<Mined | undefined> {
-    const receipt = await this.#ask<RpcReceipt | null>("eth_getTransactionReceipt", transactionHash);
+    const receipt = await this.#ask<RpcReceipt | null>(
+      "eth_getTransactionReceipt",
+      transactionHash,
+    );
     if (receipt?.blockNumber == null) return undefined; // some nodes answer for pending ones
     return {
       blockNumber: Number(receipt.blockNumber),
@@ -214,10 +218,16 @@ class Web3Chain implements Chain {
   async #view(to: string, name: string, args: readonly unknown[]): Promise<Decoded> {
     let answer: string;
     try {
-      answer = await this.rpc<string>("eth_call", { to, data: AUDIT_LOG.encode(name, args) }, "latest");
+      answer = await this.rpc<string>(
+        "eth_call",
+        { to, data: AUDIT_LOG.encode(name, args) },
+        "latest",
+      );
     } catch (error) {
       if (!isRevert(error)) throw asUnavailable(error);
-      throw new NotTheContract(`${to} reverts on ${name}, which AuditLog does not`, { cause: error });
+      throw new NotTheContract(`${to} reverts on ${name}, which AuditLog does not`, {
+        cause: error,
+      });
     }
     try {
       return AUDIT_LOG.decode(name, answer);
@@ -266,4 +276,3 @@ function asSealedEvent(log: RpcLog): SealedEvent {
 function quantity(value: number): string {
   return `0x${value.toString(16)}`;
 }
-

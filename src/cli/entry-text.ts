@@ -27,7 +27,8 @@ function timeText(time: Entry["occurTime"]): string {
   if (time === undefined) return "";
   const date = new Date(Number(time.seconds) * 1000);
   const { seconds, nanos } = time;
-  if (Number.isNaN(date.getTime()) || nanos < 0 || nanos > 999_999_999) return `${seconds} s ${nanos} ns`;
+  if (Number.isNaN(date.getTime()) || nanos < 0 || nanos > 999_999_999)
+    return `${seconds} s ${nanos} ns`;
   const fraction = nanos === 0 ? "" : `.${String(nanos).padStart(9, "0").replace(/0+$/, "")}`;
   return date.toISOString().replace(".000Z", `${fraction}Z`);
 }

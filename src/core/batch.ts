@@ -18,7 +18,8 @@ export function placeRecords(records: readonly Unplaced[]): TrailLeaf[] {
   const first = records[0]?.seq ?? 0;
   const leaves: TrailLeaf[] = [];
   for (const { id, previousSeq, previous } of records) {
-    const before = previousSeq === undefined ? undefined : (previous ?? leaves[previousSeq - first]);
+    const before =
+      previousSeq === undefined ? undefined : (previous ?? leaves[previousSeq - first]);
     if (previousSeq !== undefined && before === undefined) {
       throw new Error(`the leaf of record ${previousSeq} is missing from the database: restore it`);
     }

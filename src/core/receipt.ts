@@ -44,24 +44,23 @@ export interface ExpectedLog {
 
 /** The steps of a check, in order; docs/receipts.md says what each one compares. */
 export type Step =
-  | "format"
-  | "entry"
-  | "identity"
-  | "contract"
-  | "path"
-  | "root"
-  | "batch"
-  | "head"
-  | "anchor";
+  "format" | "entry" | "identity" | "contract" | "path" | "root" | "batch" | "head" | "anchor";
 
 /** What a check found. */
 export type ReceiptCheck =
-  | { readonly verdict: "valid"; readonly entry: Entry; readonly id: string; readonly batch: ChainBatch }
+  | {
+      readonly verdict: "valid";
+      readonly entry: Entry;
+      readonly id: string;
+      readonly batch: ChainBatch;
+    }
   | { readonly verdict: "not-anchored"; readonly entry: Entry; readonly id: string }
   | { readonly verdict: "invalid"; readonly step: Step; readonly message: string };
 
 /** A receipt that has all of its parts. */
-type CompleteReceipt = { readonly [K in Exclude<keyof Receipt, "$typeName" | "$unknown">]-?: NonNullable<Receipt[K]> };
+type CompleteReceipt = {
+  readonly [K in Exclude<keyof Receipt, "$typeName" | "$unknown">]-?: NonNullable<Receipt[K]>;
+};
 
 class StepFailed extends Error {
   constructor(
@@ -179,7 +178,10 @@ function checkRoot({ inclusion, batch }: CompleteReceipt, leaf: Uint8Array): voi
     throw new StepFailed("path", "the path has not the length that its position asks for");
   }
   if (!sameBytes(root, batch.root)) {
-    throw new StepFailed("root", `entry, trail and path lead to root ${hex(root)}, not ${hex(batch.root)}`);
+    throw new StepFailed(
+      "root",
+      `entry, trail and path lead to root ${hex(root)}, not ${hex(batch.root)}`,
+    );
   }
 }
 
@@ -223,7 +225,10 @@ async function checkAnchor(
   chain: ReceiptChain,
 ): Promise<void> {
   const fail = (message: string) =>
-    new StepFailed("anchor", `${message}; the record itself is on the chain: fetch the receipt again`);
+    new StepFailed(
+      "anchor",
+      `${message}; the record itself is on the chain: fetch the receipt again`,
+    );
   const found = await chain.transaction(anchor.transactionHash);
   if (found === undefined) throw fail(`transaction ${anchor.transactionHash} is in no block`);
   if (found.blockNumber !== anchor.blockNumber || found.blockHash !== anchor.blockHash) {

@@ -48,14 +48,23 @@ export class ChainLink {
   readonly #connecting: Loop;
   readonly #sealing: Loop;
   readonly #following: Loop;
-  #connected: { readonly access: ChainAccess; readonly connection: ChainConnection; readonly sealer: Sealer } | undefined;
+  #connected:
+    | {
+        readonly access: ChainAccess;
+        readonly connection: ChainConnection;
+        readonly sealer: Sealer;
+      }
+    | undefined;
 
   #behind: { readonly headHash: string | undefined; readonly looks: number } = NOT_BEHIND;
 
   constructor(private readonly parts: ChainLinkParts) {
     const { database, logger: log, pollMs } = parts;
     this.#leader = new Leader(database, () => this.#elected(), log);
-    this.#connecting = new Loop("connect", () => this.#watchConnection(), { idleMs: WATCH_MS, log });
+    this.#connecting = new Loop("connect", () => this.#watchConnection(), {
+      idleMs: WATCH_MS,
+      log,
+    });
     this.#sealing = new Loop("seal", () => this.#seal(), { idleMs: SEAL_IDLE_MS, log });
     this.#following = new Loop("follow", () => this.#follow(), { idleMs: pollMs, log });
   }
@@ -99,7 +108,8 @@ export class ChainLink {
   }
 
   start(): void {
-    for (const part of [this.#leader, this.#connecting, this.#sealing, this.#following]) part.start();
+    for (const part of [this.#leader, this.#connecting, this.#sealing, this.#following])
+      part.start();
   }
 
   /** Says that there is something to seal. */

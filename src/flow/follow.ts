@@ -75,8 +75,8 @@ async function applyAdvance(
 ): Promise<void> {
   const anchors: [number, StoredAnchor][] = [];
   for (const event of step.seals) {
-    await checkOurs(database, event);
-    anchors.push([Number(event.seal.number), await anchorOf(chain, event)]);
+    const [anchor] = await Promise.all([anchorOf(chain, event), checkOurs(database, event)]);
+    anchors.push([Number(event.seal.number), anchor]);
   }
   const { blockNumber, finalNumber, blocks } = step;
   await faultPoint("follow.before-commit");

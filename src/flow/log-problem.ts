@@ -26,7 +26,12 @@ export function differences(
 }
 
 /** Positions of a range that have no record. */
-export function missing(rows: readonly RecordRow[], from: number, to: number, batch: number): Problem[] {
+export function missing(
+  rows: readonly RecordRow[],
+  from: number,
+  to: number,
+  batch: number,
+): Problem[] {
   const present = new Set(rows.map(({ seq }) => seq));
   const problems: Problem[] = [];
   for (let seq = from; seq < to; seq++) {
@@ -38,7 +43,12 @@ export function missing(rows: readonly RecordRow[], from: number, to: number, ba
 }
 
 /** A value that differs from what the chain says, or calls for. */
-export function compare(batch: number, column: string, actual: Comparable, expected: Comparable): Problem[] {
+export function compare(
+  batch: number,
+  column: string,
+  actual: Comparable,
+  expected: Comparable,
+): Problem[] {
   const [a, b] = [textOf(actual), textOf(expected)];
   return a === b ? [] : [differs(batch, column, a, b)];
 }
@@ -59,7 +69,12 @@ export function problem(batch: number, column: string, message: string): Problem
 }
 
 /** A problem of one record. */
-export function recordProblem(row: RecordRow, batch: number, column: string, message: string): Problem {
+export function recordProblem(
+  row: RecordRow,
+  batch: number,
+  column: string,
+  message: string,
+): Problem {
   return { batch, seq: row.seq, recordId: hex(row.id), column, message };
 }
 

@@ -75,7 +75,8 @@ export class Loop {
       return result.restMs;
     } catch (error) {
       const message = messageOf(error);
-      if (message !== this.#failure) this.options.log.warn({ loop: this.name, err: error }, message);
+      if (message !== this.#failure)
+        this.options.log.warn({ loop: this.name, err: error }, message);
       this.#failure = message;
       this.#failures += 1;
       return Math.min(MAX_BACKOFF_MS, 100 * 2 ** Math.min(this.#failures, 10));

@@ -24,7 +24,8 @@ export async function nextBatch(
   const pending = await linkedRecords(database, firstSeq, options.maxRecords);
   if (pending.length === 0) return undefined;
   const gap = pending.findIndex(({ seq }, i) => seq !== firstSeq + i);
-  if (gap >= 0) throw new Error(`record ${firstSeq + gap} is missing from the database: restore it`);
+  if (gap >= 0)
+    throw new Error(`record ${firstSeq + gap} is missing from the database: restore it`);
   const placed = placeRecords(pending);
   const previousHead = last?.head ?? genesisHead(log);
   const unworked = {

@@ -166,7 +166,8 @@ export class Sealer {
     }
     // A transaction before it was taken back, so no node would ever mine it.
     const next = Math.max(used, await nextStoredNonce(database, sender, batchNumber));
-    if (next < nonce) return this.#fail(operation, `nonce ${next} before nonce ${nonce} is free again`);
+    if (next < nonce)
+      return this.#fail(operation, `nonce ${next} before nonce ${nonce} is free again`);
     await this.#send(operation);
     return "idle";
   }

@@ -154,9 +154,17 @@ class LogCheck {
     if (stored !== undefined) {
       const { seal, head, previousHead, anchor } = stored;
       const firstSeq = (await this.#firstSeq(number, stored)) ?? stored.firstSeq;
-      const truth = { root: seal.root, size: seal.size, head: nextHead(previousHead, seal), time: 0n };
+      const truth = {
+        root: seal.root,
+        size: seal.size,
+        head: nextHead(previousHead, seal),
+        time: 0n,
+      };
       yield { problems: await this.#batchColumns({ ...stored, head }, truth, firstSeq) };
-      if (anchor !== undefined && (await this.chain.batch(this.identity, seal.number)) === undefined) {
+      if (
+        anchor !== undefined &&
+        (await this.chain.batch(this.identity, seal.number)) === undefined
+      ) {
         yield { problems: [problem(number, "batches.block_number", "the batch is not on chain")] };
       }
       this.#nextSeq = firstSeq + Number(seal.size);
@@ -175,14 +183,17 @@ class LogCheck {
       const problems = await this.#columnProblems(rows, 0);
       if (rows.length < to - from) this.#requests.miss();
       for (const row of rows) {
-        if (row.leaf === undefined || (await batchOfSeq(this.database, row.seq)) !== undefined) continue;
+        if (row.leaf === undefined || (await batchOfSeq(this.database, row.seq)) !== undefined)
+          continue;
         problems.push(recordProblem(row, 0, "leaves.seq", "has a leaf, but is in no batch"));
       }
       yield { records: to - from, problems: [...missing(rows, from, to, 0), ...problems] };
     }
     const beyond = await recordRows(this.database, length, length + 1);
     if (beyond.length > 0 && (await logLength(this.database)) === length) {
-      yield { problems: [problem(0, "tail.length", `the log has records behind its end, ${length}`)] };
+      yield {
+        problems: [problem(0, "tail.length", `the log has records behind its end, ${length}`)],
+      };
     }
   }
 
@@ -219,7 +230,8 @@ class LogCheck {
     const problems: Problem[] = [];
     for (const { number, hash } of blocks) {
       const block = await this.chain.block(number);
-      if (block === undefined) problems.push(problem(0, "blocks.number", `there is no block ${number}`));
+      if (block === undefined)
+        problems.push(problem(0, "blocks.number", `there is no block ${number}`));
       else problems.push(...compare(0, "blocks.hash", hex0x(hash), block.hash));
     }
     return problems;
@@ -244,7 +256,9 @@ class LogCheck {
       ...compare(number, "batches.first_seq", BigInt(firstSeq), BigInt(expectedFirst ?? firstSeq)),
     ];
     if (problems.length === 0 && !sameBytes(nextHead(previousHead, seal), truth.head)) {
-      problems.push(problem(number, "batches.head", "the columns do not lead to the head on chain"));
+      problems.push(
+        problem(number, "batches.head", "the columns do not lead to the head on chain"),
+      );
     }
     return problems;
   }
@@ -258,7 +272,11 @@ class LogCheck {
   }
 
   /** Where the batch stands on the chain, as the transaction's receipt and the contract's event say. */
-  async #anchor({ seal, anchor }: StoredBatch, truth: ChainBatch, followedTo: number): Promise<Problem[]> {
+  async #anchor(
+    { seal, anchor }: StoredBatch,
+    truth: ChainBatch,
+    followedTo: number,
+  ): Promise<Problem[]> {
     const number = Number(seal.number);
     if (anchor === undefined) {
       const sent = await sentOperation(this.database, number);
@@ -323,19 +341,26 @@ class LogCheck {
   }
 
   /** Neither entries nor leaves lead to the root on chain: no record can be proven, any may be forged. */
-  async *#allSuspect({ number, firstSeq, size }: BatchOfRecords, named: ReadonlySet<number>): AsyncGenerator<Found> {
+  async *#allSuspect(
+    { number, firstSeq, size }: BatchOfRecords,
+    named: ReadonlySet<number>,
+  ): AsyncGenerator<Found> {
     const message = "cannot be proven: the batch's records do not lead to its root on chain";
     for (let from = firstSeq; from < firstSeq + size; from += CHUNK) {
       const rows = await recordRows(this.database, from, Math.min(firstSeq + size, from + CHUNK));
       const unnamed = rows.filter(({ seq }) => !named.has(seq));
-      yield { problems: unnamed.map((row) => recordProblem(row, number, "records.entry", message)) };
+      yield {
+        problems: unnamed.map((row) => recordProblem(row, number, "records.entry", message)),
+      };
     }
   }
 
   /** The record before each record in its trail, by position; none for a first record. */
   async #previousLeaves(from: number, end: number): Promise<Map<number, Before>> {
     const linked = await linkedRecords(this.database, from, end - from);
-    return new Map(linked.map(({ seq, previousSeq, previous }) => [seq, { seq: previousSeq, leaf: previous }]));
+    return new Map(
+      linked.map(({ seq, previousSeq, previous }) => [seq, { seq: previousSeq, leaf: previous }]),
+    );
   }
 
   /** Columns of records and of their requests that do not follow from the entries. */
@@ -411,7 +436,10 @@ function leafProblems(row: RecordRow, batch: number, previous: TrailLeaf | undef
   }
   const entry = readEntry(row);
   if (typeof entry !== "string" && entry.subject !== row.subject) return []; // looked for in the wrong trail
-  return report("leaves.leaf", "does not follow from the entry and the record before it in its trail");
+  return report(
+    "leaves.leaf",
+    "does not follow from the entry and the record before it in its trail",
+  );
 }
 
 /** Columns of the record's own row that do not follow from its entry. */

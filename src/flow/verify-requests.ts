@@ -2,7 +2,12 @@ import { hex } from "../core/bytes.js";
 import type { Entry } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import type { Database } from "../store/database.js";
 import type { RecordRow } from "../store/records.js";
-import { countRequests, requestsBehindEnd, requestsOfCaller, requestsOfSeqs } from "../store/requests.js";
+import {
+  countRequests,
+  requestsBehindEnd,
+  requestsOfCaller,
+  requestsOfSeqs,
+} from "../store/requests.js";
 import type { RequestRow } from "../store/requests.js";
 import { differences, problem, recordProblem, show } from "./log-problem.js";
 import type { Problem } from "./log-problem.js";
@@ -31,15 +36,26 @@ export class RequestCheck {
   /** Looks for the requests of records that have one. */
   async check(asked: readonly ReadRecord[], batch: number): Promise<Problem[]> {
     const found = await this.#requestsOf(asked.map(({ entry }) => entry));
-    const lost = asked.filter(({ row, entry }) => found.get(requestKey(entry.caller, entry.requestId))?.seq !== row.seq);
+    const lost = asked.filter(
+      ({ row, entry }) => found.get(requestKey(entry.caller, entry.requestId))?.seq !== row.seq,
+    );
     const seqs = lost.map(({ row }) => row.seq);
     const bySeq = new Map(
-      seqs.length === 0 ? [] : (await requestsOfSeqs(this.database, seqs)).map((row) => [row.seq, row]),
+      seqs.length === 0
+        ? []
+        : (await requestsOfSeqs(this.database, seqs)).map((row) => [row.seq, row]),
     );
     return asked.flatMap(({ row, entry }) => {
       const request = bySeq.get(row.seq) ?? found.get(requestKey(entry.caller, entry.requestId));
       if (request === undefined) {
-        return [recordProblem(row, batch, "requests.seq", `request id ${show(entry.requestId)} is missing`)];
+        return [
+          recordProblem(
+            row,
+            batch,
+            "requests.seq",
+            `request id ${show(entry.requestId)} is missing`,
+          ),
+        ];
       }
       this.#found += 1;
       return differences(row, batch, [
@@ -74,10 +90,20 @@ export class RequestCheck {
     const behind = await requestsBehindEnd(this.database, NAMED);
     return [
       ...(extra > 0
-        ? [problem(0, "requests.seq", `${extra} request ids point to records that were not made by them`)]
+        ? [
+            problem(
+              0,
+              "requests.seq",
+              `${extra} request ids point to records that were not made by them`,
+            ),
+          ]
         : []),
       ...behind.map(({ id, seq }) =>
-        problem(0, "requests.seq", `request id ${show(id)} points to ${seq}, behind the end of the log`),
+        problem(
+          0,
+          "requests.seq",
+          `request id ${show(id)} points to ${seq}, behind the end of the log`,
+        ),
       ),
     ];
   }

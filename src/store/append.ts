@@ -38,9 +38,7 @@ export interface Reused {
 
 /** What became of a unit: in the log, refused for a request id, or skipped behind a failed one. */
 export type UnitResult =
-  | { readonly appended: readonly Appended[] }
-  | { readonly reused: Reused }
-  | "skipped";
+  { readonly appended: readonly Appended[] } | { readonly reused: Reused } | "skipped";
 
 const RECORD_COLUMNS = ["seq", "id", "entry", "subject", "type", "actor", "occur_time"] as const;
 const REQUEST_COLUMNS = ["caller", "request_id", "hash", "seq"] as const;

@@ -110,7 +110,11 @@ export async function batchOfSeq(
   seq: number,
 ): Promise<StoredBatch | undefined> {
   const row = await database.read((db) =>
-    batches(db).where("first_seq", "<=", seq).orderBy("first_seq", "desc").limit(1).executeTakeFirst(),
+    batches(db)
+      .where("first_seq", "<=", seq)
+      .orderBy("first_seq", "desc")
+      .limit(1)
+      .executeTakeFirst(),
   );
   return row && seq < Number(row.first_seq) + Number(row.size) ? stored(row) : undefined;
 }
@@ -200,7 +204,10 @@ export async function progress(database: Database): Promise<Progress> {
     const all = db.selectFrom("batches");
     const last = await lastOf(all);
     const anchored = await lastOf(all.where("block_number", "is not", null));
-    const position = await db.selectFrom("chain_position").select("final_number").executeTakeFirst();
+    const position = await db
+      .selectFrom("chain_position")
+      .select("final_number")
+      .executeTakeFirst();
     const limit = Number(position?.final_number ?? -1);
     const final = await lastOf(all.where("block_number", "<=", limit));
     return {

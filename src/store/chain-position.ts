@@ -29,9 +29,7 @@ export interface FollowedBlock {
 
 /** Which chain, contract and log this database belongs to; undefined before the first contact. */
 export async function storedIdentity(database: Database): Promise<StoredIdentity | undefined> {
-  const row = await database.read((db) =>
-    db.selectFrom("identity").selectAll().executeTakeFirst(),
-  );
+  const row = await database.read((db) => db.selectFrom("identity").selectAll().executeTakeFirst());
   return (
     row && {
       chainId: BigInt(text(row.chain_id)),
@@ -102,7 +100,10 @@ export async function rememberBlocks(
   if (blocks.length === 0) return;
   const numbers = blocks.map(({ number }) => number);
   await trx.deleteFrom("blocks").where("number", "in", numbers).execute();
-  await trx.insertInto("blocks").values([...blocks]).execute();
+  await trx
+    .insertInto("blocks")
+    .values([...blocks])
+    .execute();
 }
 
 /** Forgets blocks below a number (they are final) or above one (they are gone). */
@@ -110,8 +111,9 @@ export async function forgetBlocks(
   trx: Transaction<Tables>,
   range: { readonly below: number } | { readonly above: number },
 ): Promise<void> {
-  await ("below" in range
-    ? trx.deleteFrom("blocks").where("number", "<", range.below)
-    : trx.deleteFrom("blocks").where("number", ">", range.above)
+  await (
+    "below" in range
+      ? trx.deleteFrom("blocks").where("number", "<", range.below)
+      : trx.deleteFrom("blocks").where("number", ">", range.above)
   ).execute();
 }

@@ -28,8 +28,18 @@ export interface Database {
 
 const MAX_RETRIES = 10;
 const RETRY_MS = 10;
-const RETRYABLE = new Set(["ER_LOCK_DEADLOCK", "ER_LOCK_WAIT_TIMEOUT", "ER_CHECKREAD", "SQLITE_BUSY"]);
-const FULL = new Set(["SQLITE_FULL", "ER_DISK_FULL", "ER_RECORD_FILE_FULL", "ER_TEMP_FILE_WRITE_FAILURE"]);
+const RETRYABLE = new Set([
+  "ER_LOCK_DEADLOCK",
+  "ER_LOCK_WAIT_TIMEOUT",
+  "ER_CHECKREAD",
+  "SQLITE_BUSY",
+]);
+const FULL = new Set([
+  "SQLITE_FULL",
+  "ER_DISK_FULL",
+  "ER_RECORD_FILE_FULL",
+  "ER_TEMP_FILE_WRITE_FAILURE",
+]);
 
 /** Opens an embedded SQLite file (created with its folder) or a MySQL-compatible server. */
 export function openDatabase(target: { sqlitePath: string } | { mysqlUrl: string }): Database {
@@ -42,7 +52,12 @@ function openSqlite(path: string): Database {
   const read = sqliteDialect({ path, readonly: true });
   const reader = new Kysely<Tables>({ dialect: read.dialect });
   const writer = new Kysely<Tables>({ dialect: write.dialect });
-  return database("sqlite", writer, reader, (units) => write.append(units));
+  return database("sqlite", writer, reader, {
+    append: (units) => write.append(units),
+    close: async () => {
+      await Promise.all([write.close(), read.close()]);
+    },
+  });
 }
 
 function openMysql(url: string): Database {
@@ -56,16 +71,17 @@ function openMysql(url: string): Database {
     enableKeepAlive: true,
   });
   const db = new Kysely<Tables>({ dialect: new MysqlDialect({ pool }) });
-  return database("mysql", db, db, (units) =>
-    db.transaction().execute((trx) => appendUnits(trx, units)),
-  );
+  return database("mysql", db, db, {
+    append: (units) => db.transaction().execute((trx) => appendUnits(trx, units)),
+    close: () => db.destroy(),
+  });
 }
 
 function database(
   flavour: Flavour,
   writer: Kysely<Tables>,
   reader: Kysely<Tables>,
-  append: Database["append"],
+  { append, close }: Pick<Database, "append" | "close">,
 ): Database {
   return {
     flavour,
@@ -73,10 +89,7 @@ function database(
     read: (query) => guarded(() => query(reader)),
     transact: (work) => guarded(() => writer.transaction().execute(work)),
     append: (units) => guarded(() => append(units)),
-    close: async () => {
-      await writer.destroy();
-      if (reader !== writer) await reader.destroy();
-    },
+    close,
   };
 }
 
@@ -108,7 +121,9 @@ function asAnchordError(error: unknown): AnchordError {
     return new AnchordError("STORAGE_FULL", message, { cause: error });
   }
   if (code === "ER_DUP_ENTRY" || code.startsWith("SQLITE_CONSTRAINT")) {
-    return new AnchordError("INTERNAL", `a row exists already: ${messageOf(error)}`, { cause: error });
+    return new AnchordError("INTERNAL", `a row exists already: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
   const message = `the database does not answer (${code || messageOf(error)}): try again`;
   return new AnchordError("DATABASE_UNAVAILABLE", message, { cause: error });

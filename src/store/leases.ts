@@ -28,9 +28,7 @@ export async function holdLease(
       .where("name", "=", name)
       .executeTakeFirst();
     if (row === undefined) {
-      const { time } = await trx
-        .selectNoFrom(now.as("time"))
-        .executeTakeFirstOrThrow();
+      const { time } = await trx.selectNoFrom(now.as("time")).executeTakeFirstOrThrow();
       await trx
         .insertInto("leases")
         .values({ name, holder, expire_time: Number(time) + duration })

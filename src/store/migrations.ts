@@ -135,7 +135,8 @@ async function mysqlHasIndex(db: Kysely<unknown>, on: string, name: string): Pro
 
 function row(values: string): Change {
   return async (db, flavour) => {
-    const again = flavour === "mysql" ? "on duplicate key update id = id" : "on conflict do nothing";
+    const again =
+      flavour === "mysql" ? "on duplicate key update id = id" : "on conflict do nothing";
     await sql.raw(`insert into ${values} ${again}`).execute(db);
   };
 }

@@ -104,7 +104,6 @@ export async function countByType(
   return rows.map(({ type, count }) => ({ type: text(type), count: Number(count) }));
 }
 
-
 /** Records from a position on, in log order, each with the one before it in its trail. */
 export async function linkedRecords(
   database: Database,
@@ -135,22 +134,24 @@ export async function linkedRecords(
         ]),
       )
       .with("placed", (cte) =>
-        cte.selectFrom("linked").select((eb) => [
-          "seq",
-          "id",
-          eb.fn
-            .coalesce(
-              "inside",
-              eb
-                .selectFrom("records as q")
-                .select("q.seq")
-                .whereRef("q.subject", "=", "linked.subject")
-                .where("q.seq", "<", fromSeq)
-                .orderBy("q.seq", "desc")
-                .limit(1),
-            )
-            .as("previous"),
-        ]),
+        cte
+          .selectFrom("linked")
+          .select((eb) => [
+            "seq",
+            "id",
+            eb.fn
+              .coalesce(
+                "inside",
+                eb
+                  .selectFrom("records as q")
+                  .select("q.seq")
+                  .whereRef("q.subject", "=", "linked.subject")
+                  .where("q.seq", "<", fromSeq)
+                  .orderBy("q.seq", "desc")
+                  .limit(1),
+              )
+              .as("previous"),
+          ]),
       )
       .selectFrom("placed")
       .leftJoin("leaves", "leaves.seq", "placed.previous")

@@ -10,6 +10,8 @@ export function sqliteDialect(options: SqliteOptions): {
   readonly dialect: Dialect;
   /** Appends to the log in the worker, in a transaction of its own. */
   append(units: readonly Unit[]): Promise<UnitResult[]>;
+  /** Ends the worker, also where nothing was ever asked of it. */
+  close(): Promise<void>;
 } {
   const driver = new WorkerDriver(options);
   return {
@@ -20,6 +22,7 @@ export function sqliteDialect(options: SqliteOptions): {
       createQueryCompiler: () => new SqliteQueryCompiler(),
     },
     append: (units) => driver.append(units),
+    close: () => driver.destroy(),
   };
 }
 
@@ -106,7 +109,9 @@ class WorkerConnection implements DatabaseConnection {
     });
     this.#worker.on("message", (reply: SqliteReply) => this.#settle(reply));
     this.#worker.on("error", (error) => this.#fail(error));
-    this.#worker.on("exit", () => this.#fail(new SqliteError("database is closed", "SQLITE_CLOSED")));
+    this.#worker.on("exit", () =>
+      this.#fail(new SqliteError("database is closed", "SQLITE_CLOSED")),
+    );
   }
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {

@@ -1,5 +1,11 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { Kysely, SqliteAdapter, SqliteDriver, SqliteIntrospector, SqliteQueryCompiler } from "kysely";
+import {
+  Kysely,
+  SqliteAdapter,
+  SqliteDriver,
+  SqliteIntrospector,
+  SqliteQueryCompiler,
+} from "kysely";
 import Database from "libsql";
 import { appendUnits } from "./append.js";
 import type { UnitResult } from "./append.js";
@@ -9,8 +15,7 @@ import type { Tables } from "./tables.js";
 
 /** What is asked of the worker: one statement, or a whole append, which saves many round trips. */
 export type SqliteRequest = { readonly id: number } & (
-  | { readonly sql: string; readonly parameters: readonly unknown[] }
-  | { readonly parcel: Parcel }
+  { readonly sql: string; readonly parameters: readonly unknown[] } | { readonly parcel: Parcel }
 );
 
 /** A statement's outcome. */
@@ -60,7 +65,8 @@ function prepared(sql: string): Database.Statement {
 
 function run(sql: string, parameters: readonly unknown[]): SqliteResult {
   // SQLite has rolled back by itself where the disk was full; that must not hide behind another error.
-  if (sql.toUpperCase() === "ROLLBACK" && !db.inTransaction) return { rows: [], changes: 0, lastId: 0 };
+  if (sql.toUpperCase() === "ROLLBACK" && !db.inTransaction)
+    return { rows: [], changes: 0, lastId: 0 };
   const statement = prepared(sql);
   // As one array: libsql takes a blob that comes alone for named parameters, and aborts the process.
   if (statement.reader) {

@@ -124,7 +124,11 @@ class Follower {
         expect(step.toBlock).to.be.at.least(finalNumber);
         this.retractions += 1;
         this.seals = this.seals.filter(({ blockNumber }) => blockNumber <= step.toBlock);
-        this.state = { ...this.state, blockNumber: step.toBlock, blocks: upTo(blocks, step.toBlock) };
+        this.state = {
+          ...this.state,
+          blockNumber: step.toBlock,
+          blocks: upTo(blocks, step.toBlock),
+        };
         return;
       case "advanced": {
         expect(step.finalNumber).to.be.at.least(finalNumber);
@@ -146,7 +150,9 @@ function upTo(blocks: readonly KnownBlock[], number: number): readonly KnownBloc
 }
 
 function namesOf(seals: readonly SealedEvent[]): string[] {
-  return seals.map(({ seal, blockHash, transactionHash }) => `${seal.number} ${blockHash} ${transactionHash}`);
+  return seals.map(
+    ({ seal, blockHash, transactionHash }) => `${seal.number} ${blockHash} ${transactionHash}`,
+  );
 }
 
 describe("chainSteps", function () {
@@ -171,7 +177,9 @@ describe("chainSteps", function () {
         if (types.includes("behind")) expect(types).to.deep.equal(["behind"]);
         else {
           const { number } = chain.head;
-          const expected = chain.seals().filter(({ blockNumber }) => blockNumber <= number && blockNumber > 0);
+          const expected = chain
+            .seals()
+            .filter(({ blockNumber }) => blockNumber <= number && blockNumber > 0);
           expect(namesOf(follower.seals), `run ${run}`).to.deep.equal(namesOf(expected));
           expect(follower.state.blockNumber).to.equal(number);
         }
@@ -230,7 +238,9 @@ describe("chainSteps", function () {
     await follower.turn();
     chain.blocks = chain.blocks.slice(0, 6);
     expect(await follower.turn()).to.deep.equal(["reorganised"]);
-    expect(namesOf(follower.seals)).to.deep.equal(namesOf(chain.seals().filter((seal) => seal.blockNumber > 0)));
+    expect(namesOf(follower.seals)).to.deep.equal(
+      namesOf(chain.seals().filter((seal) => seal.blockNumber > 0)),
+    );
   });
 
   it("refuses to take back what was final, however deep the fork", async () => {

@@ -48,15 +48,21 @@ function startLoad(daemons: readonly Daemon[], clients: number) {
   const run = async (client: number) => {
     const { grpc } = daemons[client % daemons.length]!;
     for (let n = 0; !isEnding; n++) {
-      for (let done = false; !done; ) {
+      for (let done = false; !done;) {
         try {
-          const { recordId } = await grpc.recordEvent(event(`load/${client}`, `${client}/${n}`), { timeoutMs: 20_000 });
+          const { recordId } = await grpc.recordEvent(event(`load/${client}`, `${client}/${n}`), {
+            timeoutMs: 20_000,
+          });
           acknowledged.push(recordId);
           done = true;
         } catch (error) {
           failures.push(error);
           // The next attempt waits for the service, as RetryInfo asks.
-          await until("records are accepted again", async () => (await healthOf(daemons[client % daemons.length]!)).database.healthy, 60_000);
+          await until(
+            "records are accepted again",
+            async () => (await healthOf(daemons[client % daemons.length]!)).database.healthy,
+            60_000,
+          );
         }
       }
     }
@@ -89,11 +95,15 @@ async function expectKept(daemon: Daemon, acknowledged: readonly string[]): Prom
 
 async function hasHealth(daemon: Daemon, status: string): Promise<void> {
   let last = "";
-  await until(`health is ${status}`, async () => {
-    const health = await healthOf(daemon);
-    last = JSON.stringify(health);
-    return health.status === status;
-  }, 30_000).catch((error: Error) => {
+  await until(
+    `health is ${status}`,
+    async () => {
+      const health = await healthOf(daemon);
+      last = JSON.stringify(health);
+      return health.status === status;
+    },
+    30_000,
+  ).catch((error: Error) => {
     throw new Error(`${error.message}: ${last}`);
   });
 }
@@ -104,7 +114,10 @@ describe("When MariaDB is killed under load", function () {
   it("calls fail as DATABASE_UNAVAILABLE, and it recovers without a restart or a loss", async function () {
     if ((await sharedMysql())?.kill === undefined) return this.skip();
     const mysql = await startMysql();
-    const daemon = await startDaemon({ DATABASE_URL: await mysql.createDatabase(), LOG_LEVEL: "error" });
+    const daemon = await startDaemon({
+      DATABASE_URL: await mysql.createDatabase(),
+      LOG_LEVEL: "error",
+    });
     try {
       const load = startLoad([daemon], 6);
       for (let outage = 0; outage < 2; outage++) {
@@ -143,7 +156,11 @@ describe("When the chain is down", function () {
     const dbPath = temporaryFolder();
     const chain = await startExternalChain({ dbPath });
     const relay = await startRelay(portOf(chain.url));
-    const settings = { ...chain.environment, BLOCKCHAIN_RPC_URL: relay.url, DATA_DIR: temporaryFolder() };
+    const settings = {
+      ...chain.environment,
+      BLOCKCHAIN_RPC_URL: relay.url,
+      DATA_DIR: temporaryFolder(),
+    };
     const daemon = await startDaemon(settings);
     let again: TestChain | undefined;
     let second: Daemon | undefined;
@@ -189,7 +206,10 @@ describe("When the chain is down", function () {
     const daemon = await startDaemon({ LOG_LEVEL: "error" });
     try {
       const endpoint = () =>
-        JSON.parse(readFileSync(join(daemon.dataDir, "chain", "endpoint.json"), "utf8")) as { url: string; pid: number };
+        JSON.parse(readFileSync(join(daemon.dataDir, "chain", "endpoint.json"), "utf8")) as {
+          url: string;
+          pid: number;
+        };
       const ids = [(await daemon.grpc.recordEvent({ ...event("a"), waitFor: ANCHORED })).recordId];
       const { pid } = endpoint();
       process.kill(pid, "SIGKILL");
@@ -211,7 +231,9 @@ describe("When the disk is full", function () {
     try {
       execFileSync("mount", ["-t", "tmpfs", "-o", "size=24m", "tmpfs", mount], { stdio: "ignore" });
     } catch {
-      process.stderr.write("\nSKIPPED: a full disk needs a tmpfs, and mount is not permitted here\n\n");
+      process.stderr.write(
+        "\nSKIPPED: a full disk needs a tmpfs, and mount is not permitted here\n\n",
+      );
       return this.skip();
     }
     const chain = await startExternalChain();
@@ -277,7 +299,9 @@ describe("Two daemons on one database", function () {
     try {
       const load = startLoad(daemons, 8);
       await grows(load.acknowledged, 200);
-      const roles = await Promise.all(daemons.map(async (daemon) => (await healthOf(daemon)).sealing.role));
+      const roles = await Promise.all(
+        daemons.map(async (daemon) => (await healthOf(daemon)).sealing.role),
+      );
       expect([...roles].sort()).to.deep.equal(["leader", "standby"]);
       expect(await problemsOf(daemons[0]), "found while records come in").to.deep.equal([]);
       await load.end();
@@ -287,13 +311,18 @@ describe("Two daemons on one database", function () {
       const other = daemons[roles.indexOf("standby")]!;
       const more = startLoad([other], 4);
       await leader.kill();
-      await until("the other leads", async () => (await healthOf(other)).sealing.role === "leader", 30_000);
+      await until(
+        "the other leads",
+        async () => (await healthOf(other)).sealing.role === "leader",
+        30_000,
+      );
       await grows(more.acknowledged, 1);
       await more.end();
       await sealed(other, 60_000);
       // Its clients gave the same request ids as the first load's: what was new is kept, the rest is replayed.
       const ids = new Set((await expectWhole(other)).map(({ id }) => id));
-      for (const id of [...load.acknowledged, ...more.acknowledged]) expect(ids.has(id)).to.equal(true);
+      for (const id of [...load.acknowledged, ...more.acknowledged])
+        expect(ids.has(id)).to.equal(true);
     } finally {
       for (const daemon of daemons) await daemon.kill();
       await chain.stop();
@@ -320,7 +349,12 @@ describe("A transaction of ours that cannot take effect", function () {
 
   /** Sends from the sealer's account without its knowledge. */
   function foreignTransaction(): Promise<string> {
-    return chain.rpc<string>("eth_sendTransaction", { from: chain.sealer, to: chain.admin, gas: "0x5208", value: "0x0" });
+    return chain.rpc<string>("eth_sendTransaction", {
+      from: chain.sealer,
+      to: chain.admin,
+      gas: "0x5208",
+      value: "0x0",
+    });
   }
 
   it("because a stranger with its key has used its nonce: the batch is sealed once all the same", async () => {
@@ -339,13 +373,18 @@ describe("A transaction of ours that cannot take effect", function () {
     await methods.revokeRole(role, chain.sealer).send({ from: chain.admin });
     const { recordId, state } = await daemon.grpc.recordEvent(event("a"));
     expect(state).to.equal(ACCEPTED);
-    await until("the failure is counted", async () => (await healthOf(daemon)).sealing.failedOperations > 0);
+    await until(
+      "the failure is counted",
+      async () => (await healthOf(daemon)).sealing.failedOperations > 0,
+    );
     await hasHealth(daemon, "degraded");
     const { code, sealing } = await healthOf(daemon);
     expect(code).to.equal(503);
     expect(sealing.error).to.match(/SEALER_ROLE|AccessControl/);
     expect(sealing.error).to.match(/grant/);
-    expect(await (await fetch(`${daemon.url}/metrics`)).text()).to.match(/^anchord_operations_failed [1-9]/m);
+    expect(await (await fetch(`${daemon.url}/metrics`)).text()).to.match(
+      /^anchord_operations_failed [1-9]/m,
+    );
     const { failedOperations } = sealing;
     await methods.grantRole(role, chain.sealer).send({ from: chain.admin });
     await hasHealth(daemon, "healthy");

@@ -61,7 +61,12 @@ describe("A reorganisation", function () {
   });
 
   async function start(settings: Record<string, string> = {}): Promise<Daemon> {
-    daemon = await startDaemon({ ...chain.environment, DATA_DIR: temporaryFolder(), CONFIRMATIONS: "12", ...settings });
+    daemon = await startDaemon({
+      ...chain.environment,
+      DATA_DIR: temporaryFolder(),
+      CONFIRMATIONS: "12",
+      ...settings,
+    });
     return daemon;
   }
 
@@ -70,7 +75,11 @@ describe("A reorganisation", function () {
     const running = await start();
     await anchor(running, "before");
     const snapshot = await chain.rpc<string>("evm_snapshot");
-    const ids = [await anchor(running, "a"), await anchor(running, "b"), await anchor(running, "a")];
+    const ids = [
+      await anchor(running, "a"),
+      await anchor(running, "b"),
+      await anchor(running, "a"),
+    ];
     const receipts = await Promise.all(ids.map((id) => receiptOf(running, id)));
     await chain.rpc("miner_stop");
     await chain.rpc("evm_revert", snapshot);
@@ -97,7 +106,10 @@ describe("A reorganisation", function () {
   });
 
   async function followedTo({ grpc }: Daemon, block: number): Promise<void> {
-    await until(`block ${block} was followed`, async () => (await grpc.getStats({})).blockNumber >= BigInt(block));
+    await until(
+      `block ${block} was followed`,
+      async () => (await grpc.getStats({})).blockNumber >= BigInt(block),
+    );
   }
 
   it("that only made the chain shorter is noticed after a while, without any new block", async () => {
@@ -110,7 +122,11 @@ describe("A reorganisation", function () {
     await chain.rpc("evm_revert", snapshot);
     const moved = async () => {
       const { kept, blockHash } = await receiptOf(running, ids[1]!);
-      return kept.transaction === before.kept.transaction && blockHash !== undefined && blockHash !== before.blockHash;
+      return (
+        kept.transaction === before.kept.transaction &&
+        blockHash !== undefined &&
+        blockHash !== before.blockHash
+      );
     };
     await until("the batches are on the chain again", moved, 30_000);
     await anchor(running, "after");
@@ -154,25 +170,38 @@ describe("A reorganisation", function () {
     expect(status).to.equal("degraded");
     expect(sealing.error).to.match(/took back block \d+, which was final/);
     expect((await recordOf(running, id)).state).to.equal(FINAL);
-    const later = await running.grpc.recordEvent({ subject: "b", body: { case: "custom", value: { type: "test" } } });
+    const later = await running.grpc.recordEvent({
+      subject: "b",
+      body: { case: "custom", value: { type: "test" } },
+    });
     expect(later.state).to.equal(ACCEPTED);
     expect((await recordOf(running, later.recordId)).batchNumber).to.equal(undefined);
   });
 
   it("by anvil is followed alike", async function () {
     if (anvilBinary() === undefined) {
-      process.stderr.write("\nSKIPPED: anvil is not installed: npm install @foundry-rs/anvil-linux-amd64\n\n");
+      process.stderr.write(
+        "\nSKIPPED: anvil is not installed: npm install @foundry-rs/anvil-linux-amd64\n\n",
+      );
       return this.skip();
     }
     chain = await startAnvilChain();
     const running = await start();
     await anchor(running, "before");
-    const ids = [await anchor(running, "a"), await anchor(running, "b"), await anchor(running, "a")];
+    const ids = [
+      await anchor(running, "a"),
+      await anchor(running, "b"),
+      await anchor(running, "a"),
+    ];
     const before = await receiptOf(running, ids[2]!);
     await chain.rpc("anvil_reorg", 3, []);
     const moved = async () => {
       const { kept, blockHash } = await receiptOf(running, ids[2]!);
-      return kept.transaction === before.kept.transaction && blockHash !== undefined && blockHash !== before.blockHash;
+      return (
+        kept.transaction === before.kept.transaction &&
+        blockHash !== undefined &&
+        blockHash !== before.blockHash
+      );
     };
     await until("the batches are on the chain again", moved);
     await chain.mine(12);
@@ -200,7 +229,9 @@ describe("A database and a chain that do not belong together", function () {
     expect(chain.contract).to.equal(contract);
     const { code, output } = await startFails({ ...settings, BLOCKCHAIN_RPC_URL: chain.url });
     expect(code).to.equal(1);
-    expect(output).to.match(/belongs to the chain that starts with block 0x[0-9a-f]{64}.*use the database/s);
+    expect(output).to.match(
+      /belongs to the chain that starts with block 0x[0-9a-f]{64}.*use the database/s,
+    );
   });
 
   it("with a fresh database on a log that has batches: refuses to start", async () => {
@@ -208,7 +239,10 @@ describe("A database and a chain that do not belong together", function () {
     const daemon = await startDaemon({ ...chain.environment, DATA_DIR: temporaryFolder() });
     await anchor(daemon, "a");
     await daemon.stop();
-    const { code, output } = await startFails({ ...chain.environment, DATA_DIR: temporaryFolder() });
+    const { code, output } = await startFails({
+      ...chain.environment,
+      DATA_DIR: temporaryFolder(),
+    });
     expect(code).to.equal(1);
     expect(output).to.match(/has 1 batches on chain that this empty database does not know/);
   });
@@ -226,7 +260,10 @@ describe("A database and a chain that do not belong together", function () {
     await again.stop();
     const restored = await startDaemon({ ...settings, DATA_DIR: backup });
     try {
-      await until("health shows it", async () => (await healthOf(restored)).sealing.error !== undefined);
+      await until(
+        "health shows it",
+        async () => (await healthOf(restored)).sealing.error !== undefined,
+      );
       const { code, status, sealing } = await healthOf(restored);
       expect([code, status]).to.deep.equal([503, "degraded"]);
       expect(sealing.error).to.match(/older than the chain.*restore the newer database/s);
@@ -236,7 +273,10 @@ describe("A database and a chain that do not belong together", function () {
       });
       expect(state).to.equal(ACCEPTED);
       const problems = await problemsOf(restored);
-      expect(problems.map(({ column, batchNumber }) => [column, batchNumber])).to.deep.include(["batches.number", 2n]);
+      expect(problems.map(({ column, batchNumber }) => [column, batchNumber])).to.deep.include([
+        "batches.number",
+        2n,
+      ]);
     } finally {
       await restored.stop();
     }

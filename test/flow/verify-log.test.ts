@@ -30,7 +30,11 @@ type Row = Record<string, Value>;
 
 /** What can be changed in a table: its key, its derived columns, and the columns that derive from nothing. */
 const TABLES = {
-  records: { key: "seq", derived: ["id", "entry", "subject", "type", "actor", "occur_time"], free: [] },
+  records: {
+    key: "seq",
+    derived: ["id", "entry", "subject", "type", "actor", "occur_time"],
+    free: [],
+  },
   requests: { key: "request_id", derived: ["caller", "request_id", "hash", "seq"], free: [] },
   leaves: { key: "seq", derived: ["trail_index", "leaf"], free: [] },
   batches: {
@@ -72,10 +76,28 @@ const TABLE_NAMES = Object.keys(TABLES) as Table[];
 
 /** Records of the log, by batch: subject, and request id where there is one. */
 const BATCHES: readonly (readonly (readonly [subject: string, requestId: string])[])[] = [
-  [["user/a", "one"], ["user/b", ""], ["user/a", ""], ["user/c", "two"]],
-  [["user/b", "three"], ["user/a", "four"], ["user/A", ""]],
-  [["user/d", ""], ["user/d", ""]],
-  [["user/a", "five"], ["user/b", ""], ["user/d", "six"], ["user/e", ""], ["user/a", ""]],
+  [
+    ["user/a", "one"],
+    ["user/b", ""],
+    ["user/a", ""],
+    ["user/c", "two"],
+  ],
+  [
+    ["user/b", "three"],
+    ["user/a", "four"],
+    ["user/A", ""],
+  ],
+  [
+    ["user/d", ""],
+    ["user/d", ""],
+  ],
+  [
+    ["user/a", "five"],
+    ["user/b", ""],
+    ["user/d", "six"],
+    ["user/e", ""],
+    ["user/a", ""],
+  ],
 ];
 
 /** Records that are in no batch. */
@@ -102,7 +124,12 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
       const dataDir = temporaryFolder();
       const mysqlUrl = await mysql?.createDatabase();
       const target = mysqlUrl === undefined ? {} : { DATABASE_URL: mysqlUrl };
-      const daemon = await startDaemon({ ...chain.environment, ...target, DATA_DIR: dataDir, CONFIRMATIONS: "2" });
+      const daemon = await startDaemon({
+        ...chain.environment,
+        ...target,
+        DATA_DIR: dataDir,
+        CONFIRMATIONS: "2",
+      });
       await fillLog(daemon);
       await daemon.stop();
       database = openDatabase(
@@ -162,12 +189,23 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
 
     async function rowsOf(table: Table): Promise<Row[]> {
       const rows = await run(`select * from ${table} order by ${TABLES[table].key}`);
-      const textColumns: readonly string[] = ["subject", "type", "actor", "caller", "request_id", "chain_id", "state", "reason"];
+      const textColumns: readonly string[] = [
+        "subject",
+        "type",
+        "actor",
+        "caller",
+        "request_id",
+        "chain_id",
+        "state",
+        "reason",
+      ];
       return rows.map((row) =>
         Object.fromEntries(
           Object.entries(row).map(([column, value]) => [
             column,
-            value instanceof Uint8Array && textColumns.includes(column) ? Buffer.from(value).toString() : value,
+            value instanceof Uint8Array && textColumns.includes(column)
+              ? Buffer.from(value).toString()
+              : value,
           ]),
         ),
       );
@@ -193,7 +231,10 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
     async function problems(): Promise<Problem[]> {
       const identity = await identityOfLog();
       const found: Problem[] = [];
-      for await (const step of verifyLog(database, web3Chain(chain.url), identity, { first: 0, last: 0 })) {
+      for await (const step of verifyLog(database, web3Chain(chain.url), identity, {
+        first: 0,
+        last: 0,
+      })) {
         found.push(...step.problems);
       }
       return found;
@@ -239,30 +280,51 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
     }
 
     /** What was found names the column of the row, and nothing that has nothing to do with it. */
-    async function expectNamed(table: Table, column: string, row: Row, value: Value): Promise<void> {
+    async function expectNamed(
+      table: Table,
+      column: string,
+      row: Row,
+      value: Value,
+    ): Promise<void> {
       const found = await problems();
       const seq = table === "records" || table === "leaves" ? Number(row["seq"]) : undefined;
       const owner = table === "requests" ? Number(row["seq"]) : seq;
       const number = table === "batches" ? Number(row["number"]) : undefined;
       // Before it is sealed, an entry is known by nothing but its own hash.
       const isWaiting = table === "records" && Number(row["seq"]) >= sealedCount;
-      const names = [`${table}.${column}`, ...(isWaiting && column === "entry" ? ["records.id"] : [])];
+      const names = [
+        `${table}.${column}`,
+        ...(isWaiting && column === "entry" ? ["records.id"] : []),
+      ];
       const named = found.filter((each) => names.includes(each.column));
       const what = `${table}.${column} of ${String(row[TABLES[table].key])}: ${JSON.stringify(found)}`;
       expect(named, what).to.not.be.empty;
       if (owner !== undefined && owner < sealedCount) {
-        expect(named.map((each) => each.seq), what).to.include(owner);
+        expect(
+          named.map((each) => each.seq),
+          what,
+        ).to.include(owner);
         const allowed = neighbours(owner, column === "subject" ? value : undefined);
-        for (const each of found) if (each.seq !== undefined) expect(allowed, what).to.include(each.seq);
+        for (const each of found)
+          if (each.seq !== undefined) expect(allowed, what).to.include(each.seq);
       }
       if (number !== undefined) {
-        expect(named.map(({ batch }) => batch), what).to.include(number);
+        expect(
+          named.map(({ batch }) => batch),
+          what,
+        ).to.include(number);
         for (const each of found) expect([number, number + 1], what).to.include(each.batch);
       }
     }
 
     function batchOf(seq: number): number {
-      return 1 + untouched.get("batches")!.slice(1).filter((batch) => seq >= Number(batch["first_seq"])).length;
+      return (
+        1 +
+        untouched
+          .get("batches")!
+          .slice(1)
+          .filter((batch) => seq >= Number(batch["first_seq"])).length
+      );
     }
 
     const sealedCount = BATCHES.flat().length;
@@ -306,11 +368,15 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
 
     it("names a final block that is ahead of the chain", async () => {
       await run("update chain_position set final_number = block_number + 1");
-      expect((await problems()).map(({ column }) => column)).to.include("chain_position.final_number");
+      expect((await problems()).map(({ column }) => column)).to.include(
+        "chain_position.final_number",
+      );
     });
 
     it("names a block that the chain has not", async () => {
-      await run("update blocks set number = number + 100 where number = (select block_number from chain_position)");
+      await run(
+        "update blocks set number = number + 100 where number = (select block_number from chain_position)",
+      );
       expect((await problems()).map(({ column }) => column)).to.include("blocks.number");
     });
 
@@ -339,7 +405,9 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
       for (let seq = 0; seq < sealedCount; seq++) {
         await run("delete from leaves where seq = ?", [seq]);
         const found = await problems();
-        expect(found.filter((each) => each.column === "leaves.seq").map((each) => each.seq)).to.deep.equal([seq]);
+        expect(
+          found.filter((each) => each.column === "leaves.seq").map((each) => each.seq),
+        ).to.deep.equal([seq]);
         const allowed = neighbours(seq);
         for (const each of found) expect(allowed, JSON.stringify(found)).to.include(each.seq);
         await replaceRows("leaves", untouched.get("leaves")!);
@@ -350,7 +418,9 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
       for (let number = 1; number <= BATCHES.length; number++) {
         await run("delete from batches where number = ?", [number]);
         const found = await problems();
-        expect(found.map(({ batch, column }) => `${batch} ${column}`)).to.deep.equal([`${number} batches.number`]);
+        expect(found.map(({ batch, column }) => `${batch} ${column}`)).to.deep.equal([
+          `${number} batches.number`,
+        ]);
         await replaceRows("batches", untouched.get("batches")!);
       }
     });
@@ -359,7 +429,9 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
       for (const request of untouched.get("requests")!) {
         await run("delete from requests where request_id = ?", [request["request_id"]]);
         const found = await problems();
-        expect(found.map(({ column, seq }) => [column, seq])).to.deep.equal([["requests.seq", Number(request["seq"])]]);
+        expect(found.map(({ column, seq }) => [column, seq])).to.deep.equal([
+          ["requests.seq", Number(request["seq"])],
+        ]);
         await replaceRows("requests", untouched.get("requests")!);
       }
     });
@@ -372,15 +444,23 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
           Buffer.alloc(32),
           seq,
         ]);
-        expect((await problems()).map(({ column }) => column), String(seq)).to.include("requests.seq");
+        expect(
+          (await problems()).map(({ column }) => column),
+          String(seq),
+        ).to.include("requests.seq");
         await replaceRows("requests", untouched.get("requests")!);
       }
     });
 
     it("names a leaf of a record that is in no batch", async () => {
-      await run("insert into leaves (seq, trail_index, leaf) values (?, 0, ?)", [sealedCount, Buffer.alloc(32)]);
+      await run("insert into leaves (seq, trail_index, leaf) values (?, 0, ?)", [
+        sealedCount,
+        Buffer.alloc(32),
+      ]);
       const found = await problems();
-      expect(found.map(({ column, seq }) => [column, seq])).to.deep.equal([["leaves.seq", sealedCount]]);
+      expect(found.map(({ column, seq }) => [column, seq])).to.deep.equal([
+        ["leaves.seq", sealedCount],
+      ]);
     });
 
     it("names a batch that is marked as on chain, but is not", async () => {
@@ -388,14 +468,23 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
       const number = BATCHES.length + 1;
       const forged = { ...last!, number, first_seq: sealedCount, size: WAITING.length };
       await replaceRows("batches", [...untouched.get("batches")!, forged]);
-      expect((await problems()).filter(({ batch }) => batch === number).map(({ column }) => column)).to.include(
-        "batches.block_number",
-      );
+      expect(
+        (await problems()).filter(({ batch }) => batch === number).map(({ column }) => column),
+      ).to.include("batches.block_number");
     });
 
     it("names a swapped pair of records", async () => {
-      for (const [a, b] of [[0, 1], [0, 2], [1, 5], [9, 10]] as const) {
-        for (const [from, to] of [[a, -1], [b, a], [-1, b]]) {
+      for (const [a, b] of [
+        [0, 1],
+        [0, 2],
+        [1, 5],
+        [9, 10],
+      ] as const) {
+        for (const [from, to] of [
+          [a, -1],
+          [b, a],
+          [-1, b],
+        ]) {
           await run("update records set seq = ? where seq = ?", [to, from]);
         }
         const seqs = new Set((await problems()).map(({ seq }) => seq));
@@ -410,8 +499,13 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
           await forge(seq, upTo);
           const found = await problems();
           const number = batchOf(seq);
-          expect(found.some((each) => each.seq === seq && each.batch === number), JSON.stringify(found)).to.equal(true);
-          const ofBatch = found.filter((each) => each.batch === number && each.column === "batches.root");
+          expect(
+            found.some((each) => each.seq === seq && each.batch === number),
+            JSON.stringify(found),
+          ).to.equal(true);
+          const ofBatch = found.filter(
+            (each) => each.batch === number && each.column === "batches.root",
+          );
           expect(ofBatch.length > 0).to.equal(upTo === "root" || upTo === "head");
           for (const [table, rows] of untouched) await replaceRows(table, rows);
         }
@@ -427,16 +521,27 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
 
     /** Rewrites an entry, and everything that follows from it up to some point, in all batches. */
     async function forge(seq: number, upTo: "entry" | "leaf" | "root" | "head"): Promise<void> {
-      const [record] = await listRecords(database, { fromSeq: seq, toSeq: seq + 1 }, { newestFirst: false, limit: 1 });
+      const [record] = await listRecords(
+        database,
+        { fromSeq: seq, toSeq: seq + 1 },
+        { newestFirst: false, limit: 1 },
+      );
       const entry = Buffer.from(record!.entry);
       const at = entry.indexOf("actor");
       entry.write("forge", at);
-      await run("update records set entry = ?, id = ?, actor = 'forge' where seq = ?", [entry, sha256(entry), seq]);
+      await run("update records set entry = ?, id = ?, actor = 'forge' where seq = ?", [
+        entry,
+        sha256(entry),
+        seq,
+      ]);
       if (upTo === "entry") return;
       const leaves: TrailLeaf[] = [];
       for (const { id, previousSeq } of await linkedRecords(database, 0, sealedCount)) {
         leaves.push(nextLeaf(id, previousSeq === undefined ? undefined : leaves[previousSeq]));
-        await run("update leaves set leaf = ? where seq = ?", [leaves.at(-1)!.leaf, leaves.length - 1]);
+        await run("update leaves set leaf = ? where seq = ?", [
+          leaves.at(-1)!.leaf,
+          leaves.length - 1,
+        ]);
       }
       if (upTo === "leaf") return;
       let previous: Uint8Array | undefined;

@@ -32,7 +32,8 @@ const databases = values.database === "both" ? ["sqlite", "mysql"] : [values.dat
 
 let failures = 0;
 for (const database of databases) {
-  for (let seed = first; seed < first + count; seed++) failures += (await succeeds(seed, database)) ? 0 : 1;
+  for (let seed = first; seed < first + count; seed++)
+    failures += (await succeeds(seed, database)) ? 0 : 1;
 }
 process.stdout.write(failures === 0 ? "all held\n" : `${failures} FAILED\n`);
 process.exit(failures === 0 ? 0 : 1);
@@ -40,12 +41,20 @@ process.exit(failures === 0 ? 0 : 1);
 async function succeeds(seed: number, database: string): Promise<boolean> {
   const random = randomOf(seed);
   const count = random.between(0, 3);
-  const faults = Array.from({ length: count }, () => `${random.pick(POINTS)}:${random.between(2, 20)}`);
+  const faults = Array.from(
+    { length: count },
+    () => `${random.pick(POINTS)}:${random.between(2, 20)}`,
+  );
   const title = `--seed ${seed} --database ${database} ${faults.join(" ")}`;
   try {
     const mysqlUrl = database === "mysql" ? await newDatabase() : undefined;
     const started = performance.now();
-    const { records, acknowledged, restarts } = await soak({ seed, mysqlUrl, faults, kills: random.between(1, 5) });
+    const { records, acknowledged, restarts } = await soak({
+      seed,
+      mysqlUrl,
+      faults,
+      kills: random.between(1, 5),
+    });
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     process.stdout.write(
       `held: ${title}: ${records} records, ${acknowledged} acknowledged, ${restarts} restarts, ${seconds} s\n`,

@@ -5,13 +5,32 @@ import { AnchordError } from "../../src/core/errors.js";
 import { hex, sha256, ZERO32 } from "../../src/core/bytes.js";
 import type { EncodedRecord, RecordColumns } from "../../src/core/record.js";
 import type { Unit, UnitResult } from "../../src/store/append.js";
-import { anchorBatch, findBatch, firstUnanchored, insertBatch, retractAbove } from "../../src/store/batches.js";
+import {
+  anchorBatch,
+  findBatch,
+  firstUnanchored,
+  insertBatch,
+  retractAbove,
+} from "../../src/store/batches.js";
 import { openDatabase } from "../../src/store/database.js";
 import type { Database } from "../../src/store/database.js";
 import { currentLease, holdLease, releaseLease } from "../../src/store/leases.js";
 import { migrate } from "../../src/store/migrations.js";
-import { failOperation, insertOperation, mineOperation, nextStoredNonce, sentOperation } from "../../src/store/operations.js";
-import { countRecords, findRecord, linkedRecords, listRecords, logLength, recordRows } from "../../src/store/records.js";
+import {
+  failOperation,
+  insertOperation,
+  mineOperation,
+  nextStoredNonce,
+  sentOperation,
+} from "../../src/store/operations.js";
+import {
+  countRecords,
+  findRecord,
+  linkedRecords,
+  listRecords,
+  logLength,
+  recordRows,
+} from "../../src/store/records.js";
 import type { RecordQuery } from "../../src/store/records.js";
 import { requestsOfCaller } from "../../src/store/requests.js";
 import { temporaryFolder } from "../support/daemon.js";
@@ -25,7 +44,10 @@ interface Opened {
 }
 
 const FLAVOURS: readonly Opened[] = [
-  { flavour: "SQLite", target: () => Promise.resolve({ sqlitePath: join(temporaryFolder(), "log.db") }) },
+  {
+    flavour: "SQLite",
+    target: () => Promise.resolve({ sqlitePath: join(temporaryFolder(), "log.db") }),
+  },
   {
     flavour: "MariaDB",
     target: async () => {
@@ -36,13 +58,18 @@ const FLAVOURS: readonly Opened[] = [
 ];
 
 /** A record with an entry of its own. */
-function record(columns: Partial<RecordColumns> = {}, requestId?: string, body = "body"): EncodedRecord {
+function record(
+  columns: Partial<RecordColumns> = {},
+  requestId?: string,
+  body = "body",
+): EncodedRecord {
   const entry = randomBytes(64);
   return {
     id: sha256(entry),
     entry,
     caller: "caller",
-    request: requestId === undefined ? undefined : { id: requestId, hash: sha256(Buffer.from(body)) },
+    request:
+      requestId === undefined ? undefined : { id: requestId, hash: sha256(Buffer.from(body)) },
     columns: { subject: "subject", type: "type", actor: "actor", occurTime: 1, ...columns },
   };
 }
@@ -86,7 +113,11 @@ for (const { flavour, target } of FLAVOURS) {
 
     describe("append", () => {
       it("gives dense positions in the order of the units, each with its records in theirs", async () => {
-        const units = [unit(record(), record()), unit(record()), unit(record(), record(), record())];
+        const units = [
+          unit(record(), record()),
+          unit(record()),
+          unit(record(), record(), record()),
+        ];
         const results = await database.append(units);
         expect(results.map(seqsOf)).to.deep.equal([[0, 1], [2], [3, 4, 5]]);
         expect((await database.append([unit(record())])).map(seqsOf)).to.deep.equal([[6]]);
@@ -103,8 +134,12 @@ for (const { flavour, target } of FLAVOURS) {
         expect([seqsOf(one), seqsOf(again)]).to.deep.equal([[0], [0, 1]]);
         const [later] = await database.append([unit(record({}, "r"))]);
         expect(seqsOf(later)).to.deep.equal([0]);
-        expect(later).to.have.nested.property("appended[0].replayed.id").that.satisfies((id: Uint8Array) => hex(id) === hex(first.id));
-        expect(later).to.have.nested.property("appended[0].replayed.entry").that.satisfies((entry: Uint8Array) => hex(entry) === hex(first.entry));
+        expect(later)
+          .to.have.nested.property("appended[0].replayed.id")
+          .that.satisfies((id: Uint8Array) => hex(id) === hex(first.id));
+        expect(later)
+          .to.have.nested.property("appended[0].replayed.entry")
+          .that.satisfies((entry: Uint8Array) => hex(entry) === hex(first.entry));
         expect(await logLength(database)).to.equal(2);
       });
 
@@ -125,7 +160,9 @@ for (const { flavour, target } of FLAVOURS) {
         expect(seqsOf(before)).to.deep.equal([1]);
         expect(refused).to.have.nested.property("reused.index", 1);
         expect(refused).to.have.nested.property("reused.requestId", "r");
-        expect(refused).to.have.nested.property("reused.takenBy").that.satisfies((id: Uint8Array) => hex(id) === hex(first.id));
+        expect(refused)
+          .to.have.nested.property("reused.takenBy")
+          .that.satisfies((id: Uint8Array) => hex(id) === hex(first.id));
         expect(seqsOf(after)).to.deep.equal([2]);
         expect(await logLength(database)).to.equal(3);
       });
@@ -133,7 +170,10 @@ for (const { flavour, target } of FLAVOURS) {
       it("knows request ids by caller", async () => {
         const mine = record({}, "r");
         const theirs = { ...record({}, "r", "another body"), caller: "another" };
-        expect((await database.append([unit(mine), unit(theirs)])).map(seqsOf)).to.deep.equal([[0], [1]]);
+        expect((await database.append([unit(mine), unit(theirs)])).map(seqsOf)).to.deep.equal([
+          [0],
+          [1],
+        ]);
       });
 
       it("skips what is on a line behind a refused unit, and nothing on another line", async () => {
@@ -181,12 +221,16 @@ for (const { flavour, target } of FLAVOURS) {
           for (let n = 0; n < 20; n++) {
             const units = Array.from({ length: random.between(1, 4) }, () => {
               const records = Array.from({ length: random.between(1, 5) }, () =>
-                record({ subject: `subject ${random.between(0, 3)}` }, random.pick([undefined, `r${random.between(0, 40)}`])),
+                record(
+                  { subject: `subject ${random.between(0, 3)}` },
+                  random.pick([undefined, `r${random.between(0, 40)}`]),
+                ),
               );
               return unit(...records);
             });
             for (const [at, result] of (await all[client % all.length]!.append(units)).entries()) {
-              if (result === "skipped" || "reused" in result) throw new Error("every body is the same");
+              if (result === "skipped" || "reused" in result)
+                throw new Error("every body is the same");
               for (const [i, { seq, replayed }] of result.appended.entries()) {
                 const { id } = replayed ?? units[at]!.records[i]!;
                 expect(written.get(hex(id)) ?? seq).to.equal(seq);
@@ -208,14 +252,34 @@ for (const { flavour, target } of FLAVOURS) {
     });
 
     describe("exact values", () => {
-      const TEXTS = ["user/A", "user/a", "user/a ", " user/a", "straße", "strasse", "É", "E\u0301", "emoji 🦊🦊", "%", "_", "'", "\\", ""];
+      const TEXTS = [
+        "user/A",
+        "user/a",
+        "user/a ",
+        " user/a",
+        "straße",
+        "strasse",
+        "É",
+        "E\u0301",
+        "emoji 🦊🦊",
+        "%",
+        "_",
+        "'",
+        "\\",
+        "",
+      ];
 
       it("keeps every text apart that differs in case, spaces, accents or unseen characters", async () => {
-        await database.append(TEXTS.map((text) => unit(record({ subject: text, actor: text }, `id ${text}`))));
+        await database.append(
+          TEXTS.map((text) => unit(record({ subject: text, actor: text }, `id ${text}`))),
+        );
         for (const [seq, text] of TEXTS.entries()) {
           for (const query of [{ subject: text }, { actor: text }]) {
             const found = await listRecords(database, query, { newestFirst: false, limit: 10 });
-            expect(found.map((each) => each.seq), JSON.stringify(text)).to.deep.equal([seq]);
+            expect(
+              found.map((each) => each.seq),
+              JSON.stringify(text),
+            ).to.deep.equal([seq]);
           }
           const [request] = await requestsOfCaller(database, "caller", [`id ${text}`]);
           expect(request).to.include({ id: `id ${text}`, seq });
@@ -232,7 +296,10 @@ for (const { flavour, target } of FLAVOURS) {
       });
 
       it("keeps any bytes, and entries of many", async () => {
-        const entry = Buffer.concat([Buffer.from(Array.from({ length: 256 }, (_, i) => i)), randomBytes(1_000_000)]);
+        const entry = Buffer.concat([
+          Buffer.from(Array.from({ length: 256 }, (_, i) => i)),
+          randomBytes(1_000_000),
+        ]);
         const id = sha256(entry);
         await database.append([unit({ ...record(), entry, id })]);
         expect(hex(sha256((await findRecord(database, id))!.entry))).to.equal(hex(id));
@@ -241,7 +308,9 @@ for (const { flavour, target } of FLAVOURS) {
       it("keeps numbers up to the largest that is exact", async () => {
         const times = [0, 1, 7_258_118_399_999_999, Number.MAX_SAFE_INTEGER];
         await database.append(times.map((occurTime) => unit(record({ occurTime }))));
-        expect((await recordRows(database, 0, 10)).map(({ occurTime }) => occurTime)).to.deep.equal(times);
+        expect((await recordRows(database, 0, 10)).map(({ occurTime }) => occurTime)).to.deep.equal(
+          times,
+        );
         const found = await listRecords(
           database,
           { startTime: Number.MAX_SAFE_INTEGER - 1, endTime: Number.MAX_SAFE_INTEGER },
@@ -267,13 +336,26 @@ for (const { flavour, target } of FLAVOURS) {
         for (let run = 0; run < 100; run++) {
           const { subject, type, actor, occurTime: startTime } = some();
           const fromSeq = random.between(0, 200);
-          const whole = { subject, type, actor, startTime, endTime: startTime + random.between(0, 5), fromSeq, toSeq: fromSeq + 100 };
-          const query = Object.fromEntries(Object.entries(whole).filter(() => random.between(0, 2) === 0)) as RecordQuery;
+          const whole = {
+            subject,
+            type,
+            actor,
+            startTime,
+            endTime: startTime + random.between(0, 5),
+            fromSeq,
+            toSeq: fromSeq + 100,
+          };
+          const query = Object.fromEntries(
+            Object.entries(whole).filter(() => random.between(0, 2) === 0),
+          ) as RecordQuery;
           const expected = [...rows.keys()].filter((seq) => matches(rows[seq]!, seq, query));
           const newestFirst = random.between(0, 1) === 1;
           const found = await listRecords(database, query, { newestFirst, limit: 50 });
           const ordered = newestFirst ? [...expected].reverse() : expected;
-          expect(found.map(({ seq }) => seq), JSON.stringify(query)).to.deep.equal(ordered.slice(0, 50));
+          expect(
+            found.map(({ seq }) => seq),
+            JSON.stringify(query),
+          ).to.deep.equal(ordered.slice(0, 50));
           expect(await countRecords(database, query)).to.equal(expected.length);
         }
       });
@@ -318,15 +400,30 @@ for (const { flavour, target } of FLAVOURS) {
       async function insertBatches(count: number): Promise<void> {
         for (let number = 1; number <= count; number++) {
           const digest = (name: string) => sha256(Buffer.from(`${name} ${number}`));
-          const seal = { number: BigInt(number), root: digest("root"), size: 1n, manifestDigest: ZERO32, trailsRoot: ZERO32, nonce: 0n };
-          const batch = { seal, previousHead: digest("previous"), head: digest("head"), firstSeq: number - 1, createTime: 0, anchor: undefined };
+          const seal = {
+            number: BigInt(number),
+            root: digest("root"),
+            size: 1n,
+            manifestDigest: ZERO32,
+            trailsRoot: ZERO32,
+            nonce: 0n,
+          };
+          const batch = {
+            seal,
+            previousHead: digest("previous"),
+            head: digest("head"),
+            firstSeq: number - 1,
+            createTime: 0,
+            anchor: undefined,
+          };
           await database.transact((trx) => insertBatch(trx, batch, []));
         }
       }
 
       it("are retracted above a block, and the first of them is the next to go", async () => {
         await insertBatches(3);
-        for (const number of [1, 2, 3]) await database.transact((trx) => anchorBatch(trx, number, anchor(10 * number)));
+        for (const number of [1, 2, 3])
+          await database.transact((trx) => anchorBatch(trx, number, anchor(10 * number)));
         expect(await firstUnanchored(database)).to.equal(undefined);
         await database.transact((trx) => retractAbove(trx, 10));
         expect((await firstUnanchored(database))?.seal.number).to.equal(2n);
@@ -336,7 +433,12 @@ for (const { flavour, target } of FLAVOURS) {
 
       it("know the next nonce from the calls that may still take effect", async () => {
         const sender = randomBytes(20);
-        const call = (nonce: number) => ({ sender, nonce, transactionHash: sha256(Buffer.from(`${nonce}`)), transaction: randomBytes(8) });
+        const call = (nonce: number) => ({
+          sender,
+          nonce,
+          transactionHash: sha256(Buffer.from(`${nonce}`)),
+          transaction: randomBytes(8),
+        });
         expect(await nextStoredNonce(database, sender, 10)).to.equal(0);
         for (const number of [1, 2, 3]) {
           await database.transact((trx) => insertOperation(trx, number, call(6 + number), 0));
@@ -349,7 +451,10 @@ for (const { flavour, target } of FLAVOURS) {
         expect(await nextStoredNonce(database, sender, 10)).to.equal(9);
         expect(await sentOperation(database, 3)).to.equal(undefined);
         await database.transact((trx) => insertOperation(trx, 3, call(9), 0));
-        expect((await sentOperation(database, 3))?.id, "the same bytes are on their way again").to.equal(last.id);
+        expect(
+          (await sentOperation(database, 3))?.id,
+          "the same bytes are on their way again",
+        ).to.equal(last.id);
       });
     });
 
@@ -376,7 +481,9 @@ for (const { flavour, target } of FLAVOURS) {
       it("pass on when they have run out, or when their holder has gone", async () => {
         await holdLease(database, "lease", "a", 0, isAlive);
         expect(await holdLease(database, "lease", "b", LONG, isAlive)).to.equal(true);
-        expect(await holdLease(database, "lease", "c", LONG, (holder) => holder === "b")).to.equal(true);
+        expect(await holdLease(database, "lease", "c", LONG, (holder) => holder === "b")).to.equal(
+          true,
+        );
         expect((await currentLease(database, "lease"))?.holder).to.equal("c");
       });
 
@@ -419,9 +526,14 @@ for (const { flavour, target } of FLAVOURS) {
                 .execute();
             }
           });
-        const rounds = Array.from({ length: 30 }, () => [add(database, ["x", "y"]), add(other, ["y", "x"])]);
+        const rounds = Array.from({ length: 30 }, () => [
+          add(database, ["x", "y"]),
+          add(other, ["y", "x"]),
+        ]);
         await Promise.all(rounds.flat());
-        const rows = await database.read((db) => db.selectFrom("leases").select("expire_time").execute());
+        const rows = await database.read((db) =>
+          db.selectFrom("leases").select("expire_time").execute(),
+        );
         expect(rows.map(({ expire_time }) => Number(expire_time))).to.deep.equal([60, 60]);
       });
 

@@ -34,9 +34,14 @@ export interface Daemon {
 /** A new folder that is removed when the tests end. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "anchord-test-"));
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  folders.push(folder);
   return folder;
 }
+
+const folders: string[] = [];
+process.once("exit", () => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
 
 let template: Promise<string> | undefined;
 
@@ -92,14 +97,18 @@ export async function startDaemon(environment: Record<string, string> = {}): Pro
     });
   });
   child.stderr.on("data", (data: Buffer) => (log += data.toString()));
-  const [, grpcPort, httpPort, rpcUrl = ""] = await new Promise<RegExpExecArray>((resolve, reject) => {
-    child.stdout.on("data", (data: Buffer) => {
-      output += data.toString();
-      const match = STARTED.exec(output);
-      if (match !== null) resolve(match);
-    });
-    void ended.then((code) => reject(new Error(`the daemon ended with ${code}: ${output}${log}`)));
-  });
+  const [, grpcPort, httpPort, rpcUrl = ""] = await new Promise<RegExpExecArray>(
+    (resolve, reject) => {
+      child.stdout.on("data", (data: Buffer) => {
+        output += data.toString();
+        const match = STARTED.exec(output);
+        if (match !== null) resolve(match);
+      });
+      void ended.then((code) =>
+        reject(new Error(`the daemon ended with ${code}: ${output}${log}`)),
+      );
+    },
+  );
   const url = `http://127.0.0.1:${httpPort}`;
   const grpcUrl = `http://127.0.0.1:${grpcPort}`;
   return {
@@ -109,7 +118,10 @@ export async function startDaemon(environment: Record<string, string> = {}): Pro
     rpcUrl,
     dataDir,
     grpc: createClient(AuditService, createGrpcTransport({ baseUrl: grpcUrl })),
-    http: createClient(AuditService, createConnectTransport({ baseUrl: url, httpVersion: "1.1" })),
+    http: createClient(
+      AuditService,
+      createConnectTransport({ baseUrl: url, httpVersion: "1.1", useBinaryFormat: false }),
+    ),
     url,
     log: () => log,
     ended,
@@ -132,9 +144,9 @@ export async function startFails(
     const daemon = await startDaemon(environment);
     await daemon.stop();
   } catch (error) {
-    const [, code = "", output = ""] = /ended with (\S+): ([^]*)/.exec((error as Error).message) ?? [];
+    const [, code = "", output = ""] =
+      /ended with (\S+): ([^]*)/.exec((error as Error).message) ?? [];
     return { code: code === "null" ? null : Number(code), output };
   }
   throw new Error("the daemon started");
 }
-

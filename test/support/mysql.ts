@@ -34,7 +34,8 @@ async function findMysql(): Promise<MysqlServer | undefined> {
   const url = process.env["TEST_MYSQL_URL"];
   if (mariadbd() === undefined && url === undefined) installMariadb();
   if (mariadbd() !== undefined) return startMysql();
-  if (url !== undefined) return { createDatabase: () => createDatabase(url), kill: undefined, restart: undefined };
+  if (url !== undefined)
+    return { createDatabase: () => createDatabase(url), kill: undefined, restart: undefined };
   const message =
     "SKIPPED: no test runs on MySQL or MariaDB. Install mariadb-server, or set TEST_MYSQL_URL.";
   if (process.env["CI"] === "true") throw new Error(message);
@@ -82,7 +83,11 @@ export async function startMysql(): Promise<MysqlServer> {
   };
 }
 
-async function launchServer(args: readonly string[], folder: string, port: number): Promise<ChildProcess> {
+async function launchServer(
+  args: readonly string[],
+  folder: string,
+  port: number,
+): Promise<ChildProcess> {
   const server = spawn(
     mariadbd() as string,
     [
@@ -132,5 +137,8 @@ async function createDatabase(uri: string): Promise<string> {
   const connection = await createConnection({ uri });
   await connection.query(`create database ${name}`);
   await connection.end();
-  return new URL(name, uri.endsWith("/") ? uri : `${uri.slice(0, uri.lastIndexOf("/"))}/`).toString();
+  return new URL(
+    name,
+    uri.endsWith("/") ? uri : `${uri.slice(0, uri.lastIndexOf("/"))}/`,
+  ).toString();
 }

@@ -76,7 +76,11 @@ export async function soak({ seed, mysqlUrl, faults, kills }: SoakOptions): Prom
     await sealed(daemon, 60_000);
     const records = await expectWhole(daemon);
     expectKept(records, ledger.all);
-    const report = { records: records.length, acknowledged: ledger.all.length, restarts: service.restarts };
+    const report = {
+      records: records.length,
+      acknowledged: ledger.all.length,
+      restarts: service.restarts,
+    };
     await daemon.stop();
     await service.expectNoOrphans();
     return report;
@@ -128,7 +132,10 @@ class Service {
 
   /** A call to this daemon has failed, which is right only if it was killed. Resolves to the next. */
   async after(failed: Daemon, error: unknown): Promise<Daemon> {
-    await until("the daemon has ended", () => this.#dead === failed || this.#current !== failed).catch(() => {
+    await until(
+      "the daemon has ended",
+      () => this.#dead === failed || this.#current !== failed,
+    ).catch(() => {
       throw new Error(`a call failed though the daemon runs: ${String(error)}`, { cause: error });
     });
     return this.daemon();
@@ -220,10 +227,13 @@ class Ledger {
 /** Runs the clients until the service is finished. */
 async function startClients(service: Service, ledger: Ledger, seed: number): Promise<void> {
   const run = async (name: string, client: Client) => {
-    const random = randomOf(seed + name.split("").reduce((sum, c) => sum * 31 + c.charCodeAt(0), 7));
+    const random = randomOf(
+      seed + name.split("").reduce((sum, c) => sum * 31 + c.charCodeAt(0), 7),
+    );
     await client({ name, service, ledger, random });
   };
-  const names = (kind: string, count: number) => Array.from({ length: count }, (_, i) => `${kind}-${i}`);
+  const names = (kind: string, count: number) =>
+    Array.from({ length: count }, (_, i) => `${kind}-${i}`);
   await Promise.all([
     ...names("careful", 6).map((name) => run(name, carefulClient)),
     ...names("loose", 3).map((name) => run(name, looseClient)),
@@ -255,7 +265,7 @@ async function carefulClient({ name, service, ledger, random }: ClientParts): Pr
   for (let n = 0; !service.isFinished; n++) {
     const sent = { client: name, n, requestId: `${name}/${n}` };
     const event = eventOf(sent, random);
-    for (let acknowledged = false; !acknowledged; ) {
+    for (let acknowledged = false; !acknowledged;) {
       try {
         const { recordId } = await daemon.grpc.recordEvent(event, { timeoutMs: CALL_MS });
         ledger.add(sent, recordId);
@@ -273,7 +283,9 @@ async function looseClient({ name, service, ledger, random }: ClientParts): Prom
   for (let n = 0; !service.isFinished; n++) {
     const sent = { client: name, n, requestId: "" };
     try {
-      const { recordId } = await daemon.grpc.recordEvent(eventOf(sent, random), { timeoutMs: CALL_MS });
+      const { recordId } = await daemon.grpc.recordEvent(eventOf(sent, random), {
+        timeoutMs: CALL_MS,
+      });
       ledger.add(sent, recordId);
     } catch (error) {
       daemon = await service.after(daemon, error);
@@ -356,7 +368,9 @@ function expectKept(records: readonly Record[], acknowledged: readonly Acknowled
     const key = `${client}/${n}`;
     expect(byEvent.has(key), `${key} is in the log twice`).to.equal(false);
     byEvent.set(key, record);
-    expect(n, `${key} stands behind ${client}/${lastOf.get(client)}`).to.be.greaterThan(lastOf.get(client) ?? -1);
+    expect(n, `${key} stands behind ${client}/${lastOf.get(client)}`).to.be.greaterThan(
+      lastOf.get(client) ?? -1,
+    );
     lastOf.set(client, n);
   }
   for (const { client, n, recordId } of acknowledged) {

@@ -18,9 +18,23 @@ import {
 import type { Progress, StoredBatch } from "../../store/batches.js";
 import { chainPosition, storedIdentity } from "../../store/chain-position.js";
 import type { Database } from "../../store/database.js";
-import { countByType, countRecords, findRecord, listRecords, logLength } from "../../store/records.js";
+import {
+  countByType,
+  countRecords,
+  findRecord,
+  listRecords,
+  logLength,
+} from "../../store/records.js";
 import type { PlacedRecord, RecordQuery } from "../../store/records.js";
-import { batchOf, batchState, identityOf, queryOf, recordOf, secondsOf, stateOf } from "../convert.js";
+import {
+  batchOf,
+  batchState,
+  identityOf,
+  queryOf,
+  recordOf,
+  secondsOf,
+  stateOf,
+} from "../convert.js";
 import { pageSize, pageToken, parsePageToken } from "../page-token.js";
 
 type Handlers = Pick<
@@ -173,8 +187,7 @@ async function recordPage(
   const range = { ...query, ...narrower(query, behind) };
   const found = await listRecords(database, range, { newestFirst, limit: limit + 1 });
   const records = found.slice(0, limit);
-  const nextPageToken =
-    found.length > limit ? pageToken(question, records.at(-1)?.seq ?? 0) : "";
+  const nextPageToken = found.length > limit ? pageToken(question, records.at(-1)?.seq ?? 0) : "";
   return { records, nextPageToken };
 }
 
@@ -187,4 +200,3 @@ function narrower(a: RecordQuery, b: RecordQuery): RecordQuery {
     ...(toSeq < Infinity ? { toSeq } : {}),
   };
 }
-

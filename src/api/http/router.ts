@@ -91,7 +91,8 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
   let length = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     length += chunk.length;
-    if (length > MAX_BODY_BYTES) throw new RestError(413, `the body is over ${MAX_BODY_BYTES} bytes`);
+    if (length > MAX_BODY_BYTES)
+      throw new RestError(413, `the body is over ${MAX_BODY_BYTES} bytes`);
     chunks.push(chunk);
   }
   try {

@@ -9,7 +9,8 @@ const ENDPOINTS = {
   "GET /threat/:id": "Show one threat",
   "GET /health": "Show the state of every part",
   "GET /metrics": "Show the numbers to graph, for Prometheus",
-  "POST /anchord.v1.AuditService/{method}": "The whole API as JSON (Connect); also gRPC on its own port",
+  "POST /anchord.v1.AuditService/{method}":
+    "The whole API as JSON (Connect); also gRPC on its own port",
 };
 
 /** What every deployment has: a description, health, and metrics. */
