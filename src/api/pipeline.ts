@@ -1,14 +1,22 @@
+/** How much may be under way at once. */
+export interface Budget<I> {
+  /** Inputs are read until those under way weigh this much. */
+  readonly most: number;
+  readonly weigh: (input: I) => number;
+}
+
 /**
- * Runs inputs through `work` a few at a time, and yields the results in the order of the inputs. An
+ * Runs inputs through `work`, several at a time, and yields the results in the order of the inputs. An
  * input that `work` throws at, and the end of the inputs, come out after the results before them;
  * nothing is read behind a throw.
  */
 export async function* pipelined<I, O>(
   inputs: AsyncIterable<I>,
-  depth: number,
+  { most, weigh }: Budget<I>,
   work: (input: I) => Promise<O>,
 ): AsyncGenerator<O> {
-  const queue: Promise<O>[] = [];
+  const queue: { readonly result: Promise<O>; readonly weight: number }[] = [];
+  let underWay = 0;
   const changed = new Signal();
   let ended = false;
   let abandoned = false;
@@ -17,12 +25,14 @@ export async function* pipelined<I, O>(
     try {
       for await (const input of inputs) {
         if (abandoned) return;
-        queue.push(handled(work(input)));
+        const weight = weigh(input);
+        queue.push({ result: handled(work(input)), weight });
+        underWay += weight;
         changed.notify();
-        while (queue.length >= depth && !abandoned) await changed.wait();
+        while (underWay >= most && !abandoned) await changed.wait();
       }
     } catch (error) {
-      queue.push(handled(Promise.reject(error as Error)));
+      queue.push({ result: handled(Promise.reject(error as Error)), weight: 0 });
     } finally {
       ended = true;
       changed.notify();
@@ -33,8 +43,9 @@ export async function* pipelined<I, O>(
     for (;;) {
       const [head] = queue;
       if (head !== undefined) {
-        const result = await head;
-        void queue.shift(); // settled: it was awaited above
+        const result = await head.result;
+        queue.shift();
+        underWay -= head.weight;
         changed.notify();
         yield result;
       } else if (ended) {

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
@@ -61,6 +61,8 @@ const TYPE_NAMES = {
 
 const BUILT_IN: ReadonlySet<string> = new Set([...Object.values(TYPE_NAMES), "custom"]);
 
+const NO_BYTES = new Uint8Array();
+
 /** Bounds of a body's free part. */
 const MAX_DETAILS_BYTES = 64 * 1024;
 const MAX_DETAILS_DEPTH = 32;
@@ -77,21 +79,19 @@ export function encodeRecord(
   const acceptTime = timestampFromMs((options.now ?? new Date()).getTime());
   const occurTime = draft.occurTime ?? acceptTime;
   const { body, details } = detach(deriveBody(draft.body, options.scale));
-  const entry = toBinary(
-    EntrySchema,
-    create(EntrySchema, {
-      salt: options.salt ?? salt(),
-      acceptTime,
-      caller: draft.caller,
-      requestId: draft.request?.id ?? "",
-      requestHash: draft.request?.hash ?? new Uint8Array(),
-      subject: draft.subject,
-      actor: draft.actor,
-      occurTime,
-      details,
-      body,
-    }),
-  );
+  const entry = toBinary(EntrySchema, {
+    $typeName: EntrySchema.typeName,
+    salt: options.salt ?? salt(),
+    acceptTime,
+    caller: draft.caller,
+    requestId: draft.request?.id ?? "",
+    requestHash: draft.request?.hash ?? NO_BYTES,
+    subject: draft.subject,
+    actor: draft.actor,
+    occurTime,
+    details,
+    body,
+  });
   return {
     id: sha256(entry),
     entry,

@@ -30,16 +30,21 @@ async function drained<T>(outputs: AsyncIterable<T>): Promise<{ got: T[]; error:
   }
 }
 
+/** A budget for so many inputs. */
+function atOnce(most: number) {
+  return { most, weigh: () => 1 };
+}
+
 describe("pipelined", () => {
   it("yields nothing for nothing", async () => {
-    const outputs = pipelined(numbers(0), 4, (n) => Promise.resolve(n));
+    const outputs = pipelined(numbers(0), atOnce(4), (n) => Promise.resolve(n));
     expect(await drained(outputs)).to.deep.equal({ got: [], error: undefined });
   });
 
   it("keeps the order of the inputs, whichever is done first", async () => {
     const gates = Array.from({ length: 4 }, () => new Gate());
     const outputs = drained(
-      pipelined(numbers(4), 4, async (n) => {
+      pipelined(numbers(4), atOnce(4), async (n) => {
         await gates[n]?.passed;
         return n;
       }),
@@ -53,7 +58,7 @@ describe("pipelined", () => {
     let running = 0;
     let most = 0;
     const outputs = drained(
-      pipelined(numbers(9), 3, async (n) => {
+      pipelined(numbers(9), atOnce(3), async (n) => {
         most = Math.max(most, ++running);
         await gates[n]?.passed;
         running -= 1;
@@ -67,7 +72,7 @@ describe("pipelined", () => {
   });
 
   it("yields what was done before a failure, then throws it", async () => {
-    const outputs = pipelined(numbers(5), 2, (n) =>
+    const outputs = pipelined(numbers(5), atOnce(2), (n) =>
       n === 3 ? Promise.reject(new Error("three")) : Promise.resolve(n),
     );
     const { got, error } = await drained(outputs);
@@ -80,14 +85,14 @@ describe("pipelined", () => {
       yield* numbers(3);
       throw new Error("cut");
     }
-    const { got, error } = await drained(pipelined(broken(), 8, (n) => Promise.resolve(n)));
+    const { got, error } = await drained(pipelined(broken(), atOnce(8), (n) => Promise.resolve(n)));
     expect(got).to.deep.equal([0, 1, 2]);
     expect((error as Error).message).to.equal("cut");
   });
 
   it("starts nothing more once its reader has gone", async () => {
     const started: number[] = [];
-    for await (const n of pipelined(numbers(100), 2, async (n) => started.push(n))) {
+    for await (const n of pipelined(numbers(100), atOnce(2), async (n) => started.push(n))) {
       expect(n).to.equal(1);
       break;
     }

@@ -23,8 +23,8 @@ import { waitSignal } from "../deadline.js";
 import { pipelined } from "../pipeline.js";
 import { receiptMessage } from "./receipt.js";
 
-/** Messages of one stream that may be on their way to the disk at once. */
-const STREAM_DEPTH = 8;
+/** Entries of one stream that may be on their way to the disk at once, in bytes. */
+const STREAM_BYTES = 4 * 1024 * 1024;
 
 type Handlers = Pick<ServiceImpl<typeof AuditService>, "recordEvent" | "recordEvents" | "sealNow">;
 
@@ -49,9 +49,9 @@ export function recordHandlers(log: AuditLog): Handlers {
     async *recordEvents(messages, context) {
       const caller = context.values.get(callerKey);
       const line = log.acceptor.line();
-      const acknowledgements = pipelined(messages, STREAM_DEPTH, (message) =>
-        log.acceptor.accept(encodeAll(log, message, caller), line),
-      );
+      const units = encoded(log, messages, caller);
+      const budget = { most: STREAM_BYTES, weigh: bytesOf };
+      const acknowledgements = pipelined(units, budget, (unit) => log.acceptor.accept(unit, line));
       for await (const appended of acknowledgements) {
         yield { recordIds: appended.map(({ id }) => hex(id)) };
       }
@@ -90,6 +90,19 @@ async function awaitState(
       ? undefined
       : await watch.until((now) => stateOf(seq, now) >= state, waitSignal(context));
   return reached ?? progress(database);
+}
+
+/** The records of each message of a stream. */
+async function* encoded(
+  log: AuditLog,
+  messages: AsyncIterable<RecordEventsRequest>,
+  caller: string,
+): AsyncIterable<EncodedRecord[]> {
+  for await (const message of messages) yield encodeAll(log, message, caller);
+}
+
+function bytesOf(records: readonly EncodedRecord[]): number {
+  return records.reduce((sum, { entry }) => sum + entry.length, 0);
 }
 
 /** Encodes the events of a message; an error names the event that it is about. */
