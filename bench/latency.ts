@@ -2,17 +2,17 @@ import { RecordState } from "../gen/ts/anchord/v1/record_pb.js";
 import type { Daemon } from "../test/support/daemon.js";
 import { median, row } from "./row.js";
 import type { Measurement } from "./row.js";
-import { BareTransactions, embeddedAccount } from "./support/bare-transactions.js";
+import { BareTransactions, embeddedAccount, sealCalls } from "./support/bare-transactions.js";
 import { threatRequest } from "./support/messages.js";
 import { startService } from "./support/service.js";
 
 const WARM_UP = 10;
 const PAUSE_MS = 150;
 
-/** Milliseconds until one record is on the chain, nothing else going on, against one bare transaction. */
+/** Milliseconds until one record is on the chain, nothing else going on, against the same transaction by hand. */
 export const latency: Measurement = async ({ quick }) => {
   const service = await startService();
-  const transactions = new BareTransactions(await embeddedAccount(service));
+  const transactions = new BareTransactions(await embeddedAccount(service), sealCalls());
   const samples = quick ? 10 : 30;
   // The rival goes first and last: the machine may be quicker at one time than at another.
   const before = await bareTimes(transactions, samples);

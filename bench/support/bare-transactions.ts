@@ -3,10 +3,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { auditLogAbi } from "../../gen/contracts/audit-log.js";
 import { contractOf } from "../../src/chain/contracts.js";
-import type { Fees } from "../../src/chain/port.js";
+import type { Call, Chain, Fees } from "../../src/chain/port.js";
 import { createSigner } from "../../src/chain/signer.js";
 import { web3Chain } from "../../src/chain/web3.js";
-import { hex0x } from "../../src/core/bytes.js";
+import { hex0x, ZERO32 } from "../../src/core/bytes.js";
+import { genesisHead, nextHead } from "../../src/core/head.js";
 import type { SignedCall } from "../../src/core/operation.js";
 import type { Daemon } from "../../test/support/daemon.js";
 
@@ -25,10 +26,32 @@ export async function embeddedAccount({ grpc, dataDir, rpcUrl }: Daemon): Promis
   return { rpcUrl, contract: identity.contract, privateKey };
 }
 
-/**
- * Anchors one record a transaction with the least work there is: a call that stores nothing, with the
- * record's hash behind its arguments.
- */
+/** The next call to send, by what chain and contract it goes to. */
+export type NextCall = (chain: Chain, contract: string, chainId: bigint) => Call;
+
+/** The least work there is: a call that stores nothing, with a record's hash behind its arguments. */
+export const emptyCall: NextCall = (_chain, to) => ({
+  to,
+  data: EMPTY + hex0x(randomBytes(32)).slice(2),
+  gas: 50_000,
+});
+
+/** The same call that the service makes: seals of one record each, in a log of their own. */
+export function sealCalls(): NextCall {
+  const log = randomBytes(32);
+  let number = 0n;
+  let head: Uint8Array | undefined;
+  return (chain, contract, chainId) => {
+    const id = { chainId, contract, log };
+    const previousHead = head ?? genesisHead(id);
+    const unused = { manifestDigest: ZERO32, trailsRoot: ZERO32, nonce: 0n };
+    const seal = { number: ++number, root: randomBytes(32), size: 1n, ...unused };
+    head = nextHead(previousHead, seal);
+    return chain.sealCall(id, previousHead, seal);
+  };
+}
+
+/** Sends transactions by hand: signs offline, hands in, and polls for the receipt. */
 export class BareTransactions {
   readonly #chain;
   readonly #signer;
@@ -37,7 +60,10 @@ export class BareTransactions {
   #nonce = 0;
   #fees: Fees | undefined;
 
-  constructor({ rpcUrl, contract, privateKey }: Account) {
+  constructor(
+    { rpcUrl, contract, privateKey }: Account,
+    private readonly nextCall: NextCall,
+  ) {
     this.#chain = web3Chain(rpcUrl);
     this.#signer = createSigner(privateKey);
     this.#contract = contract;
@@ -58,8 +84,7 @@ export class BareTransactions {
   /** Signs the next one. */
   async sign(): Promise<SignedCall> {
     if (this.#fees === undefined) throw new Error("not prepared");
-    const data = CALL + hex0x(randomBytes(32)).slice(2);
-    const call = { to: this.#contract, data, gas: 50_000 };
+    const call = this.nextCall(this.#chain, this.#contract, this.#chainId);
     return this.#signer.sign(call, this.#chainId, this.#nonce++, this.#fees);
   }
 
@@ -71,4 +96,4 @@ export class BareTransactions {
   }
 }
 
-const CALL = contractOf(auditLogAbi).encode("version", []);
+const EMPTY = contractOf(auditLogAbi).encode("version", []);

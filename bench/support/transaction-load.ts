@@ -1,4 +1,4 @@
-import { BareTransactions } from "./bare-transactions.js";
+import { BareTransactions, emptyCall } from "./bare-transactions.js";
 import type { Account } from "./bare-transactions.js";
 
 /**
@@ -6,7 +6,7 @@ import type { Account } from "./bare-transactions.js";
  * while the one before is on its way; to hand in several at once makes Ganache slower, not faster.
  */
 const [accountText = "{}", secondsText = "5"] = process.argv.slice(2);
-const transactions = new BareTransactions(JSON.parse(accountText) as Account);
+const transactions = new BareTransactions(JSON.parse(accountText) as Account, emptyCall);
 await transactions.prepare();
 for (let i = 0; i < 20; i++) await transactions.send(); // warm up
 

@@ -42,7 +42,7 @@ function changed(value: Json, place: readonly (string | number)[], other: Json |
   const key = place.at(-1) as string;
   if (other !== undefined) parent[key] = other;
   else if (Array.isArray(parent)) parent.splice(Number(key), 1);
-  else delete parent[key];
+  else Reflect.deleteProperty(parent, key);
   return copy;
 }
 
