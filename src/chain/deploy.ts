@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** Where a contract was deployed. */
 export interface Deployment {
@@ -13,7 +14,7 @@ export interface Deployment {
 /** Compiling and deploying take seconds; a minute or two on a busy machine. */
 const TIMEOUT_MS = 180_000;
 
-const ROOT = new URL("../../../", import.meta.url).pathname;
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 
 /** The deployment of AuditLog that Truffle's artifacts in a folder record for a chain. */
 export function readDeployment(buildDir: string, chainId: bigint): Deployment | undefined {

@@ -5,10 +5,14 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import type { GanacheOptions } from "./ganache-process.js";
 
 /** Chain id of the embedded chain. */
 const CHAIN_ID = 1337;
+
+/** The program of the process. */
+const SCRIPT = "ganache-process.js";
 
 /** How long a Ganache of an earlier run may take to let go of its database. */
 const HANDOVER_MS = 15_000;
@@ -108,13 +112,15 @@ function readEndpoint(folder: string): Endpoint | undefined {
   }
 }
 
+/** Whether a process runs, and is a Ganache of ours as far as the system tells: pids are used again. */
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
+    if ((error as NodeJS.ErrnoException).code !== "EPERM") return false;
   }
+  const commandLine = `/proc/${pid}/cmdline`; // Linux alone has it
+  return !existsSync(commandLine) || readFileSync(commandLine, "utf8").includes(SCRIPT);
 }
 
 async function answers(url: string): Promise<boolean> {
@@ -150,7 +156,7 @@ async function freePort(wanted: number): Promise<number> {
 async function spawnGanache(
   options: GanacheOptions,
 ): Promise<{ child: ChildProcess; url: string }> {
-  const script = new URL("./ganache-process.js", import.meta.url).pathname;
+  const script = fileURLToPath(new URL(`./${SCRIPT}`, import.meta.url));
   const child = spawn(process.execPath, [script, JSON.stringify(options)], {
     detached: true,
     stdio: ["pipe", "pipe", "pipe"],
