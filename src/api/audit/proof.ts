@@ -5,7 +5,7 @@ import { AnchordError } from "../../core/errors.js";
 import { checkReceipt } from "../../core/receipt.js";
 import type { ReceiptCheck } from "../../core/receipt.js";
 import type { AuditLog, ChainConnection } from "../../flow/audit-log.js";
-import { verifyLog } from "../../flow/verify-log.js";
+import { verifyLog } from "../../flow/verify/log.js";
 import { progress } from "../../store/batches.js";
 import { stateOf } from "../convert.js";
 import { requireRecord } from "./query.js";

@@ -1,16 +1,16 @@
-import { hex } from "../core/bytes.js";
-import type { Entry } from "../../gen/ts/anchord/v1/receipt_pb.js";
-import type { Database } from "../store/database.js";
-import type { RecordRow } from "../store/records.js";
+import { hex } from "../../core/bytes.js";
+import type { Entry } from "../../../gen/ts/anchord/v1/receipt_pb.js";
+import type { Database } from "../../store/database.js";
+import type { RecordRow } from "../../store/records.js";
 import {
   countRequests,
   requestsBehindEnd,
   requestsOfCaller,
   requestsOfSeqs,
-} from "../store/requests.js";
-import type { RequestRow } from "../store/requests.js";
-import { differences, problem, recordProblem, show } from "./log-problem.js";
-import type { Problem } from "./log-problem.js";
+} from "../../store/requests.js";
+import type { RequestRow } from "../../store/requests.js";
+import { differences, problem, recordProblem, show } from "./problem.js";
+import type { Problem } from "./problem.js";
 
 /** A record whose entry could be read. */
 export interface ReadRecord {

@@ -1,26 +1,21 @@
-import { nextLeaf } from "../core/batch.js";
-import { hex, hex0x, sameBytes, sha256, ZERO32 } from "../core/bytes.js";
-import { messageOf } from "../core/errors.js";
-import { genesisHead, nextHead } from "../core/head.js";
-import { merkleRoot } from "../core/merkle.js";
-import type { ChainBatch } from "../core/receipt.js";
-import { columnsOf, decodeEntry } from "../core/record.js";
-import { trailLeaf } from "../core/trail.js";
-import type { TrailLeaf } from "../core/trail.js";
-import type { Entry } from "../../gen/ts/anchord/v1/receipt_pb.js";
-import type { Chain } from "../chain/port.js";
-import { batchOfSeq, findBatch, leavesOfRange } from "../store/batches.js";
-import type { StoredBatch } from "../store/batches.js";
-import { chainPosition, followedBlocks, storedIdentity } from "../store/chain-position.js";
-import type { FollowedBlock, StoredIdentity } from "../store/chain-position.js";
-import type { Database } from "../store/database.js";
-import { minedOperation, sentOperation } from "../store/operations.js";
-import { linkedRecords, logLength, recordRows } from "../store/records.js";
-import type { RecordRow } from "../store/records.js";
-import { compare, differences, missing, problem, recordProblem } from "./log-problem.js";
-import type { Problem } from "./log-problem.js";
-import { RequestCheck } from "./verify-requests.js";
-import type { ReadRecord } from "./verify-requests.js";
+import { hex0x, sameBytes } from "../../core/bytes.js";
+import { nextHead } from "../../core/head.js";
+import { merkleRoot } from "../../core/merkle.js";
+import type { Chain } from "../../chain/port.js";
+import { batchOfSeq, findBatch, leavesOfRange } from "../../store/batches.js";
+import type { StoredBatch } from "../../store/batches.js";
+import { chainPosition, followedBlocks, storedIdentity } from "../../store/chain-position.js";
+import type { FollowedBlock, StoredIdentity } from "../../store/chain-position.js";
+import type { Database } from "../../store/database.js";
+import { linkedRecords, logLength, recordRows } from "../../store/records.js";
+import type { RecordRow } from "../../store/records.js";
+import { BatchCheck } from "./batch.js";
+import { compare, missing, problem, recordProblem } from "./problem.js";
+import type { Problem } from "./problem.js";
+import { DerivedLeaves, leafProblems, readEntry, rowProblems } from "./record.js";
+import type { Before } from "./record.js";
+import { RequestCheck } from "./requests.js";
+import type { ReadRecord } from "./requests.js";
 
 /** How far a verification has come, and what it found since the last time. */
 export interface VerifyProgress {
@@ -116,6 +111,7 @@ class LogCheck {
   /** Position of the first record of the batch at hand, by the sizes on chain; unknown at first. */
   #nextSeq: number | undefined;
   readonly #requests: RequestCheck;
+  readonly #batches: BatchCheck;
 
   constructor(
     private readonly database: Database,
@@ -123,6 +119,7 @@ class LogCheck {
     private readonly identity: StoredIdentity,
   ) {
     this.#requests = new RequestCheck(database);
+    this.#batches = new BatchCheck(database, chain, identity);
   }
 
   /** Request ids that belong to no record. Requires that every batch was checked. */
@@ -140,8 +137,8 @@ class LogCheck {
     if (stored === undefined) {
       yield { problems: [problem(number, "batches.number", "the batch is missing")] };
     } else {
-      yield { problems: await this.#batchColumns(stored, truth, firstSeq) };
-      yield { problems: await this.#anchor(stored, truth, followedTo) };
+      yield { problems: await this.#batches.columns(stored, truth, firstSeq) };
+      yield { problems: await this.#batches.anchor(stored, truth, followedTo) };
     }
     if (firstSeq === undefined) return;
     this.#nextSeq = firstSeq + Number(truth.size);
@@ -160,7 +157,7 @@ class LogCheck {
         head: nextHead(previousHead, seal),
         time: 0n,
       };
-      yield { problems: await this.#batchColumns({ ...stored, head }, truth, firstSeq) };
+      yield { problems: await this.#batches.columns({ ...stored, head }, truth, firstSeq) };
       if (
         anchor !== undefined &&
         (await this.chain.batch(this.identity, seal.number)) === undefined
@@ -237,77 +234,12 @@ class LogCheck {
     return problems;
   }
 
-  async #batchColumns(
-    { seal, head, previousHead, firstSeq }: StoredBatch,
-    truth: ChainBatch,
-    expectedFirst: number | undefined,
-  ): Promise<Problem[]> {
-    const number = Number(seal.number);
-    const before =
-      number === 1
-        ? genesisHead(this.identity)
-        : ((await this.chain.batch(this.identity, BigInt(number - 1)))?.head ??
-          (await findBatch(this.database, number - 1))?.head);
-    const problems = [
-      ...compare(number, "batches.root", seal.root, truth.root),
-      ...compare(number, "batches.size", seal.size, truth.size),
-      ...compare(number, "batches.head", head, truth.head),
-      ...compare(number, "batches.previous_head", previousHead, before ?? ZERO32),
-      ...compare(number, "batches.first_seq", BigInt(firstSeq), BigInt(expectedFirst ?? firstSeq)),
-    ];
-    if (problems.length === 0 && !sameBytes(nextHead(previousHead, seal), truth.head)) {
-      problems.push(
-        problem(number, "batches.head", "the columns do not lead to the head on chain"),
-      );
-    }
-    return problems;
-  }
-
   /** Where a batch starts: behind the one before it, by the sizes on chain. */
   async #firstSeq(number: number, stored: StoredBatch | undefined): Promise<number | undefined> {
     if (number === 1) return 0;
     if (this.#nextSeq !== undefined) return this.#nextSeq;
     const before = await findBatch(this.database, number - 1);
     return before === undefined ? stored?.firstSeq : before.firstSeq + Number(before.seal.size);
-  }
-
-  /** Where the batch stands on the chain, as the transaction's receipt and the contract's event say. */
-  async #anchor(
-    { seal, anchor }: StoredBatch,
-    truth: ChainBatch,
-    followedTo: number,
-  ): Promise<Problem[]> {
-    const number = Number(seal.number);
-    if (anchor === undefined) {
-      const sent = await sentOperation(this.database, number);
-      const mined = sent && (await this.chain.mined(hex0x(sent.transactionHash)));
-      if (mined !== undefined && mined.blockNumber > followedTo) return []; // only just mined
-      return [problem(number, "batches.block_number", "the batch is on chain, but not marked so")];
-    }
-    const hash = hex0x(anchor.transactionHash);
-    const mined = await this.chain.mined(hash);
-    if (mined === undefined) {
-      return [problem(number, "batches.transaction_hash", `no block has transaction ${hash}`)];
-    }
-    const { blockNumber, blockHash, gasUsed } = mined;
-    const events = await this.chain.sealedEvents(this.identity, blockNumber, blockNumber);
-    const event = events.find((each) => each.seal.number === BigInt(number));
-    if (event?.transactionHash !== hash) {
-      return [problem(number, "batches.transaction_hash", `transaction ${hash} did not seal it`)];
-    }
-    const operation = await minedOperation(this.database, number);
-    return [
-      ...compare(number, "batches.block_number", BigInt(anchor.blockNumber), BigInt(blockNumber)),
-      ...compare(number, "batches.block_hash", hex0x(anchor.blockHash), blockHash),
-      ...compare(number, "batches.block_time", BigInt(anchor.blockTime), truth.time),
-      ...compare(number, "batches.gas_used", BigInt(anchor.gasUsed), BigInt(gasUsed)),
-      ...compare(number, "batches.manifest_digest", seal.manifestDigest, event.seal.manifestDigest),
-      ...compare(number, "batches.trails_root", seal.trailsRoot, event.seal.trailsRoot),
-      ...compare(number, "batches.nonce", seal.nonce, event.seal.nonce),
-      ...(operation === undefined
-        ? []
-        : compare(number, "operations.transaction_hash", hex0x(operation), hash)),
-    ];
   }
 
   /** A batch's records: each by itself, and all together by the root that they must lead to. */
@@ -387,69 +319,4 @@ interface BatchOfRecords {
   readonly firstSeq: number;
   readonly size: number;
   readonly root: Uint8Array;
-}
-
-/** The record before another in its trail, and its leaf as it is stored. */
-interface Before {
-  readonly seq: number | undefined;
-  readonly leaf: TrailLeaf | undefined;
-}
-
-/** The leaves of a batch as its entries alone call for, from the leaves of the batches before. */
-class DerivedLeaves {
-  readonly leaves: Uint8Array[] = [];
-  readonly #ends = new Map<string, TrailLeaf>();
-
-  add(row: RecordRow, before: Before | undefined, firstSeq: number): void {
-    const entry = readEntry(row);
-    const subject = typeof entry === "string" ? row.subject : entry.subject;
-    const isOutside = before?.seq !== undefined && before.seq < firstSeq;
-    const previous = this.#ends.get(subject) ?? (isOutside ? before.leaf : undefined);
-    const next = nextLeaf(sha256(row.entry), previous);
-    this.#ends.set(subject, next);
-    this.leaves.push(next.leaf);
-  }
-}
-
-function readEntry({ entry }: RecordRow): Entry | string {
-  try {
-    return decodeEntry(entry);
-  } catch (error) {
-    return `cannot be read: ${messageOf(error)}`;
-  }
-}
-
-/** Whether a sealed record's leaf follows from its entry and the record before it in its trail. */
-function leafProblems(row: RecordRow, batch: number, previous: TrailLeaf | undefined): Problem[] {
-  const report = (column: string, message: string) => [recordProblem(row, batch, column, message)];
-  if (row.leaf === undefined) return report("leaves.seq", "the record's leaf is missing");
-  const entryHash = sha256(row.entry);
-  const { index, leaf } = nextLeaf(entryHash, previous);
-  if (sameBytes(leaf, row.leaf)) {
-    return index === row.trailIndex
-      ? []
-      : report("leaves.trail_index", `is ${row.trailIndex}, must be ${index}`);
-  }
-  // The leaf fits the id, so it is the entry that was changed.
-  if (sameBytes(trailLeaf(row.id, index, previous?.leaf ?? ZERO32), row.leaf)) {
-    return report("records.entry", `hashes to ${hex(entryHash)}, sealed was ${hex(row.id)}`);
-  }
-  const entry = readEntry(row);
-  if (typeof entry !== "string" && entry.subject !== row.subject) return []; // looked for in the wrong trail
-  return report(
-    "leaves.leaf",
-    "does not follow from the entry and the record before it in its trail",
-  );
-}
-
-/** Columns of the record's own row that do not follow from its entry. */
-function rowProblems(row: RecordRow, entry: Entry, batch: number): Problem[] {
-  const expected = columnsOf(entry);
-  return differences(row, batch, [
-    ["records.id", hex(row.id), hex(sha256(row.entry))],
-    ["records.subject", row.subject, expected.subject],
-    ["records.type", row.type, expected.type],
-    ["records.actor", row.actor, expected.actor],
-    ["records.occur_time", row.occurTime, expected.occurTime],
-  ]);
 }

@@ -1,5 +1,5 @@
-import { hex } from "../core/bytes.js";
-import type { RecordRow } from "../store/records.js";
+import { hex } from "../../core/bytes.js";
+import type { RecordRow } from "../../store/records.js";
 
 /** Something in the database that does not hold. */
 export interface Problem {
