@@ -24,11 +24,17 @@ export const settings = z.object({
     .describe("Address that both doors listen on. Any other than loopback needs API_TOKENS."),
   API_TOKENS: z
     .string()
-    .default("")
     .transform((text) => text.split(",").flatMap((token) => token.trim() || []))
+    .refine((tokens) => tokens.length > 0, "must have a token, or be unset")
+    .refine(
+      (tokens) => tokens.every((token) => /^[\x21-\x7e]+$/.test(token)),
+      "tokens must be visible ASCII characters without spaces",
+    )
+    .optional()
+    .transform((tokens) => tokens ?? [])
     .describe(
-      "Bearer tokens that may call, separated by commas, each in clear or as its SHA-256 in hex. " +
-        "When set, both doors ask for one.",
+      "Bearer tokens that may call, separated by commas, each in clear or as its SHA-256. When set, both " +
+        "doors ask for one. 64 hex digits are always taken for a SHA-256: a clear token must have another form.",
     ),
   DATA_DIR: z
     .string()
@@ -123,8 +129,8 @@ export type Config = Readonly<z.output<typeof settings>>;
 export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
   const given = Object.fromEntries(
     Object.keys(settings.shape).flatMap((key) => {
-      const value = environment[key];
-      return value === undefined || value === "" ? [] : [[key, value]];
+      const value = environment[key]?.trim() ?? "";
+      return value === "" ? [] : [[key, value]];
     }),
   );
   const parsed = settings.safeParse(given);
@@ -147,7 +153,16 @@ function checkTogether(config: Config): void {
       `HOST: ${config.HOST} can be reached by others, so API_TOKENS must have at least one token`,
     );
   }
-  if (config.BLOCKCHAIN_RPC_URL === undefined) return;
+  if (config.BLOCKCHAIN_RPC_URL === undefined) {
+    for (const name of ["BLOCKCHAIN_CONTRACT_ADDRESS", "PRIVATE_KEY"] as const) {
+      if (config[name] !== undefined) {
+        throw new ConfigError(
+          `${name}: is for a chain of yours, so set BLOCKCHAIN_RPC_URL as well`,
+        );
+      }
+    }
+    return;
+  }
   for (const name of ["BLOCKCHAIN_CONTRACT_ADDRESS", "PRIVATE_KEY"] as const) {
     if (config[name] === undefined) {
       throw new ConfigError(`${name}: must be set together with BLOCKCHAIN_RPC_URL`);

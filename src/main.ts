@@ -196,7 +196,8 @@ function embeddedAccess(config: Config, first?: Promise<EmbeddedChain>): ChainSo
       const { url, privateKey } = running;
       const chain = web3Chain(url);
       const chainId = await chain.chainId();
-      if (readDeployment(buildDir, chainId) === undefined) await runMigrations(url, buildDir);
+      if (readDeployment(buildDir, chainId) === undefined)
+        await runMigrations(url, buildDir, privateKey);
       const deployment = readDeployment(buildDir, chainId);
       if (deployment === undefined) throw new Error("Truffle recorded no address of AuditLog");
       return {

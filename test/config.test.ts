@@ -48,6 +48,14 @@ describe("configuration", () => {
     ["a key that is none", { PRIVATE_KEY: "secret" }, /^PRIVATE_KEY:/],
     ["an unknown scale", { THREAT_SCALE: "10" }, /^THREAT_SCALE:/],
     ["an unknown log level", { LOG_LEVEL: "loud" }, /^LOG_LEVEL:/],
+    ["a list of tokens that is empty", { API_TOKENS: " ,," }, /^API_TOKENS:/],
+    ["a token that no header can carry", { API_TOKENS: "my token" }, /^API_TOKENS:/],
+    [
+      "a contract without a node, which would seal on the embedded chain",
+      { BLOCKCHAIN_CONTRACT_ADDRESS: `0x${"0".repeat(40)}` },
+      /^BLOCKCHAIN_CONTRACT_ADDRESS:.*BLOCKCHAIN_RPC_URL/,
+    ],
+    ["a key without a node", { PRIVATE_KEY: "1".repeat(64) }, /^PRIVATE_KEY:.*BLOCKCHAIN_RPC_URL/],
     ["an open door without tokens", { HOST: "0.0.0.0" }, /^HOST:.*API_TOKENS/],
     [
       "a node without a contract",

@@ -90,7 +90,9 @@ async function serve(handler: Universal, request: IncomingMessage, response: Ser
     const universal = universalRequestFromNodeRequest(request, response, undefined, undefined);
     await universalResponseToNodeResponse(await withReason(await handler(universal)), response);
   } catch {
-    response.destroy(); // the caller went away while we answered
+    // The request line or the host is no address, or the caller went away while we answered.
+    if (response.headersSent) response.destroy();
+    else response.writeHead(400).end();
   }
 }
 

@@ -29,8 +29,12 @@ export function readDeployment(buildDir: string, chainId: bigint): Deployment | 
   );
 }
 
-/** Runs Truffle's migrations against a node whose first account is unlocked. */
-export async function runMigrations(rpcUrl: string, buildDir: string): Promise<void> {
+/** Runs Truffle's migrations against a node; the key's account pays, and becomes admin and sealer. */
+export async function runMigrations(
+  rpcUrl: string,
+  buildDir: string,
+  privateKey: string,
+): Promise<void> {
   const truffle = createRequire(import.meta.url).resolve("truffle/build/cli.bundled.js");
   const child = spawn(process.execPath, [truffle, "migrate", "--network", "anchord"], {
     cwd: ROOT,
@@ -38,7 +42,7 @@ export async function runMigrations(rpcUrl: string, buildDir: string): Promise<v
       ...process.env,
       BLOCKCHAIN_RPC_URL: rpcUrl,
       TRUFFLE_BUILD_DIR: buildDir,
-      PRIVATE_KEY: "",
+      PRIVATE_KEY: privateKey,
       XDG_CONFIG_HOME: buildDir, // Truffle hangs where it cannot write its configuration
     },
     stdio: ["ignore", "pipe", "pipe"],

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -64,9 +64,10 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedC
   return {
     url,
     privateKey,
-    stop: () => {
+    stop: async () => {
       child.stdin?.end();
-      return exited;
+      await exited;
+      rmSync(endpointFile(folder), { force: true });
     },
   };
 }
@@ -75,7 +76,8 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedC
 function embeddedKey(folder: string): string {
   const file = join(folder, "key");
   if (!existsSync(file)) {
-    writeFileSync(file, `0x${randomBytes(32).toString("hex")}\n`, { mode: 0o600 });
+    writeFileSync(`${file}.new`, `0x${randomBytes(32).toString("hex")}\n`, { mode: 0o600 });
+    renameSync(`${file}.new`, file); // whole or not at all
   }
   return readFileSync(file, "utf8").trim();
 }
@@ -106,7 +108,8 @@ async function runningEndpoint(folder: string): Promise<Endpoint | undefined> {
 
 function readEndpoint(folder: string): Endpoint | undefined {
   try {
-    return JSON.parse(readFileSync(endpointFile(folder), "utf8")) as Endpoint;
+    const { url, pid } = JSON.parse(readFileSync(endpointFile(folder), "utf8")) as Endpoint;
+    return typeof url === "string" && Number.isInteger(pid) ? { url, pid } : undefined;
   } catch {
     return undefined; // no earlier run, or one that was cut while writing: nothing to join
   }
@@ -157,10 +160,12 @@ async function spawnGanache(
   options: GanacheOptions,
 ): Promise<{ child: ChildProcess; url: string }> {
   const script = fileURLToPath(new URL(`./${SCRIPT}`, import.meta.url));
-  const child = spawn(process.execPath, [script, JSON.stringify(options)], {
+  const child = spawn(process.execPath, [script, options.path], {
     detached: true,
     stdio: ["pipe", "pipe", "pipe"],
   });
+  child.stdin?.write(`${JSON.stringify(options)}\n`); // not as an argument: those are for all to see
+  child.stdin?.on("error", () => undefined); // its exit says what went wrong
   let complaint = "";
   child.stderr?.on("data", (data: Buffer) => {
     complaint = (complaint + data.toString()).slice(-2000);

@@ -1,10 +1,10 @@
+import { toJson } from "@bufbuild/protobuf";
+import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import type { Entry } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import { hex } from "../core/bytes.js";
 
 /** An entry's fields, one a line, safe to show on a terminal. */
 export function entryText(entry: Entry): string {
-  const { body } = entry;
-  const bodyFields = Object.entries(body.value ?? {}).filter(([name]) => !name.startsWith("$"));
   const lines: [string, unknown][] = [
     ["subject", entry.subject],
     ["actor", entry.actor],
@@ -12,7 +12,7 @@ export function entryText(entry: Entry): string {
     ["accept_time", timeText(entry.acceptTime)],
     ["caller", entry.caller],
     ["request_id", entry.requestId],
-    ...bodyFields.map(([name, value]): [string, unknown] => [`${body.case}.${snake(name)}`, value]),
+    ...bodyLines(entry),
     ["details", entry.details],
     ["salt", hex(entry.salt)],
   ];
@@ -20,6 +20,14 @@ export function entryText(entry: Entry): string {
     .filter(([, value]) => value !== "" && value !== undefined)
     .map(([name, value]) => `${name}: ${printable(String(value))}`)
     .join("\n");
+}
+
+/** The body's fields by their proto names, enums by the names of their values. */
+function bodyLines({ body }: Entry): [string, unknown][] {
+  const field = EntrySchema.fields.find(({ localName }) => localName === body.case);
+  if (body.case === undefined || field?.message === undefined) return [];
+  const json = toJson(field.message, body.value, { useProtoFieldName: true });
+  return Object.entries(json as object).map(([name, value]) => [`${field.name}.${name}`, value]);
 }
 
 /** Seconds and nanoseconds where no calendar has the time, which a forged entry may hold. */
@@ -31,10 +39,6 @@ function timeText(time: Entry["occurTime"]): string {
     return `${seconds} s ${nanos} ns`;
   const fraction = nanos === 0 ? "" : `.${String(nanos).padStart(9, "0").replace(/0+$/, "")}`;
   return date.toISOString().replace(".000Z", `${fraction}Z`);
-}
-
-function snake(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 /** Control and formatting characters are escaped, so that a value cannot rewrite the screen. */

@@ -1,20 +1,26 @@
 import { Command } from "commander";
+import type { CommanderError } from "commander";
 import { messageOf } from "../core/errors.js";
 import { ExitCode } from "./exit-code.js";
 import { start } from "./start.js";
 import { verifyCommand } from "./verify.js";
 
+/** Commander ends for help and for wrong arguments: 1 would say that something does not hold. */
+function endUsage({ exitCode }: CommanderError): never {
+  process.exit(exitCode === 0 ? ExitCode.ok : ExitCode.usage);
+}
+
 const program = new Command("anchord")
   .description("An immutable audit trail on an EVM chain.")
   .showHelpAfterError()
-  .exitOverride((error) => process.exit(error.exitCode === 0 ? ExitCode.ok : ExitCode.usage));
+  .exitOverride(endUsage);
 
 program
   .command("start")
   .description("Run the service. Settings come from the environment: docs/configuration.md.")
   .action(start);
 
-program.addCommand(verifyCommand());
+program.addCommand(verifyCommand().exitOverride(endUsage));
 
 try {
   await program.parseAsync();

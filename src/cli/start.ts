@@ -27,6 +27,11 @@ function stopOnSignals(service: RunningService): void {
 
 function welcome({ grpcPort, httpPort, rpcUrl }: RunningService): string {
   const call = `curl -H 'content-type: application/json' localhost:${httpPort}/anchord.v1.AuditService`;
+  if (rpcUrl === "") {
+    return `anchord is ready: gRPC on ${grpcPort}, HTTP on ${httpPort}; the chain was not reached yet.
+  Records are accepted and wait. See: curl localhost:${httpPort}/health
+`;
+  }
   return `anchord is ready: gRPC on ${grpcPort}, HTTP on ${httpPort}, chain at ${rpcUrl}. Try:
   ${call}/RecordEvent -d '{"subject":"user/42","threat":{"score":92.5,"durationMinutes":18.7}}'
   ${call}/GetReceipt -d '{"recordId":"<the recordId above>"}' > receipt.json

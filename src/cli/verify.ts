@@ -21,7 +21,7 @@ export function verifyCommand(): Command {
   return new Command("verify")
     .description("Check a receipt against any Ethereum RPC node, without the service.")
     .argument("<receipt>", "JSON file of a receipt, or - for standard input")
-    .requiredOption("--rpc <url>", "HTTP address of an Ethereum node")
+    .requiredOption("--rpc <url>", "HTTP address of an Ethereum node", nodeAddress)
     .option("--chain-id <id>", "the chain that the receipt must be for", chainId)
     .option("--contract <address>", "the AuditLog contract that it must be for", address)
     .option("--log <name>", "the log that it must be for, by its LOG_NAME")
@@ -97,6 +97,13 @@ function trustText({ rpc, chainId: chain, contract, log }: Options): string {
 
 function timeText(seconds: bigint): string {
   return new Date(Number(seconds) * 1000).toISOString();
+}
+
+function nodeAddress(text: string): string {
+  if (!/^https?:\/\/[^/]/.test(text) || !URL.canParse(text)) {
+    throw new InvalidArgumentError("must be an address such as http://127.0.0.1:8545");
+  }
+  return text;
 }
 
 function chainId(text: string): bigint {
