@@ -102,7 +102,7 @@ class Follower {
 
   constructor(
     private readonly chain: Chain,
-    private readonly options: TailOptions,
+    readonly options: TailOptions,
   ) {}
 
   /** Applies what the chain did. Resolves to the kinds of the steps. */
@@ -206,13 +206,13 @@ describe("chainSteps", function () {
     }
   });
 
-  /** Grows, forks above what is final for the follower, or lags. */
-  function mutate(chain: ForkingChain, { state }: Follower, random: Random): void {
+  /** Grows, forks above what is final, for the follower or by the chain's own head, or lags. */
+  function mutate(chain: ForkingChain, { state, options }: Follower, random: Random): void {
     const length = chain.blocks.length - 1;
     chain.lag = random.pick([0, 0, 0, random.between(0, Math.min(5, length))]);
     const kind = random.pick(["grow", "grow", "fork"] as const);
     if (kind === "grow") return chain.grow(random.between(0, 5));
-    const lowest = Math.max(0, state.finalNumber, state.blockNumber - 12);
+    const lowest = Math.max(0, state.finalNumber, length - options.confirmations);
     if (lowest >= length) return;
     const above = random.between(lowest, length - 1);
     chain.fork(above, length - above + random.between(1, 5));
