@@ -69,8 +69,6 @@ export interface Chain extends ReceiptChain {
   mined(transactionHash: string): Promise<Mined | undefined>;
   /** The next nonce of an account in the latest block. */
   nonce(account: string): Promise<number>;
-  /** The balance of an account, in wei. */
-  balance(account: string): Promise<bigint>;
   /** Fees that a transaction needs now, with room for a rise. */
   fees(): Promise<Fees>;
   /** The call data of a seal. */

@@ -143,10 +143,6 @@ class Web3Chain implements Chain {
     return Number(await this.#ask<string>("eth_getTransactionCount", account, "latest"));
   }
 
-  async balance(account: string): Promise<bigint> {
-    return BigInt(await this.#ask<string>("eth_getBalance", account, "latest"));
-  }
-
   /** Twice the base fee outlasts six full blocks in a row (EIP-1559: at most +12.5 % a block). */
   async fees(): Promise<Fees> {
     const latest = await this.#ask<RpcBlock>("eth_getBlockByNumber", "latest", false);
