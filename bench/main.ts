@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { anchoring } from "./anchoring.js";
+import { events } from "./events.js";
 import { ingest } from "./ingest.js";
 import { latency } from "./latency.js";
 import { memory } from "./memory.js";
@@ -14,6 +15,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   ingest,
   anchoring,
   latency,
+  events,
   memory,
 };
 

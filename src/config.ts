@@ -1,3 +1,4 @@
+import { isIPv4, isIPv6 } from "node:net";
 import { z } from "zod";
 
 /** A setting that cannot be used; the message names it and says what it must be. */
@@ -10,6 +11,8 @@ const hexKey = z
   .string()
   .regex(/^(0x)?[0-9a-fA-F]{64}$/, "must be 32 bytes in hex")
   .optional();
+
+const listOf = (text: string) => text.split(",").flatMap((item) => item.trim() || []);
 
 /** Every setting: an environment variable, what it means, its default. */
 export const settings = z.object({
@@ -52,6 +55,12 @@ export const settings = z.object({
     .url({ protocol: /^https?$/ })
     .optional()
     .describe("HTTP address of an Ethereum node. Default: an embedded Ganache in DATA_DIR."),
+  BLOCKCHAIN_WS_URL: z
+    .url({ protocol: /^wss?$/ })
+    .optional()
+    .describe(
+      "WebSocket address of the same node, to hear of new blocks sooner. Default: it is only asked, every POLL_INTERVAL_MS.",
+    ),
   BLOCKCHAIN_CONTRACT_ADDRESS: z
     .string()
     .regex(/^0x[0-9a-fA-F]{40}$/, "must be 0x and 40 hex digits")
@@ -76,7 +85,14 @@ export const settings = z.object({
     .max(10_000)
     .optional()
     .describe(
-      "Blocks on top of a block that make it final. Default: 0 on the embedded chain, else 12.",
+      "Blocks on top of a block that confirm it. Default: 0 on the embedded chain, else 12.",
+    ),
+  FINALITY: z
+    .enum(["finalized", "confirmations"])
+    .default("finalized")
+    .describe(
+      "What makes a confirmed block final: finalized, that the node also calls it so, where it names such a " +
+        "block at all; confirmations, nothing else, for nodes whose word on it is of no use.",
     ),
   POLL_INTERVAL_MS: z.coerce
     .number()
@@ -93,6 +109,55 @@ export const settings = z.object({
     .default(8192)
     .describe(
       "Most records of one batch. One batch is sealed at a time, so this bounds the records per block.",
+    ),
+  CONTENT_KEY: hexKey.describe(
+    "Key that published batches are encrypted with, 32 bytes in hex. Default: DATA_DIR/keys/content.key, " +
+      "which is made at the first start. Other *.key files there are older keys, for reading.",
+  ),
+  IPFS_LISTEN: z
+    .string()
+    .default("/ip4/127.0.0.1/tcp/4001")
+    .transform(listOf)
+    .refine(
+      (addresses) => addresses.every((address) => isTcpMultiaddr(address, "ip")),
+      "each must be a multiaddr such as /ip4/127.0.0.1/tcp/4001",
+    )
+    .describe(
+      "Multiaddrs on which the embedded IPFS node listens, separated by commas: /ip4 or /ip6, with /tcp. A " +
+        "free port if it is taken, where this is unset. Peers may fetch every block, but need the key to read it.",
+    ),
+  IPFS_PEERS: z
+    .string()
+    .transform(listOf)
+    .refine(
+      (addresses) => addresses.every((address) => isTcpMultiaddr(address, "peer")),
+      "each must be a multiaddr such as /dns4/node.example/tcp/4001/p2p/12D3KooW…",
+    )
+    .optional()
+    .transform((addresses) => addresses ?? [])
+    .describe(
+      "Multiaddrs of IPFS nodes that the embedded one stays connected to, separated by commas. Published " +
+        "batches can be fetched from them, and by them. Default: none.",
+    ),
+  AUDIT_PERCENT: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(100)
+    .default(5)
+    .describe(
+      "Share of the time that the auditor takes to compare the database with the chain, in percent. Below " +
+        "100 it begins at most one pass a minute; at 100 it never rests.",
+    ),
+  EVENT_RETENTION_DAYS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(36_500)
+    .default(0)
+    .describe(
+      "Days that events are kept for subscribers; those of blocks that are not final yet are kept longer. " +
+        "0 keeps them for ever.",
     ),
   THREAT_SCALE: z
     .enum(["100", "1"])
@@ -125,8 +190,11 @@ export const settings = z.object({
 /** The settings, checked. */
 export type Config = Readonly<z.output<typeof settings>>;
 
-/** Reads and checks the environment. Throws ConfigError. */
-export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config {
+/** Reads and checks the environment. Throws ConfigError. What only reads the chain needs no key. */
+export function loadConfig(
+  environment: NodeJS.ProcessEnv = process.env,
+  { needsKey = true }: { readonly needsKey?: boolean } = {},
+): Config {
   const given = Object.fromEntries(
     Object.keys(settings.shape).flatMap((key) => {
       const value = environment[key]?.trim() ?? "";
@@ -138,7 +206,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env): Config
     const [issue] = parsed.error.issues;
     throw new ConfigError(`${issue?.path.join(".")}: ${issue?.message}`);
   }
-  checkTogether(parsed.data);
+  checkTogether(parsed.data, needsKey);
   return Object.freeze(parsed.data);
 }
 
@@ -147,14 +215,29 @@ export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
-function checkTogether(config: Config): void {
+/** Whether it is a TCP address that libp2p can listen on, or one of a peer that it can dial. */
+function isTcpMultiaddr(text: string, kind: "ip" | "peer"): boolean {
+  const parts =
+    /^\/(ip4|ip6|dns4|dns6|dns)\/([^/\s]+)\/tcp\/(\d{1,5})(\/p2p\/[0-9A-Za-z]{46,64})?$/.exec(text);
+  if (parts === null) return false;
+  const [, protocol, host = "", port, peer] = parts;
+  if (Number(port) > 65_535) return false;
+  if (kind === "ip" && (peer !== undefined || protocol?.startsWith("dns"))) return false;
+  if (kind === "peer" && port === "0") return false;
+  if (protocol === "ip4") return isIPv4(host);
+  if (protocol === "ip6") return isIPv6(host);
+  return true;
+}
+
+function checkTogether(config: Config, needsKey: boolean): void {
   if (!isLoopback(config.HOST) && config.API_TOKENS.length === 0) {
     throw new ConfigError(
       `HOST: ${config.HOST} can be reached by others, so API_TOKENS must have at least one token`,
     );
   }
   if (config.BLOCKCHAIN_RPC_URL === undefined) {
-    for (const name of ["BLOCKCHAIN_CONTRACT_ADDRESS", "PRIVATE_KEY"] as const) {
+    const external = ["BLOCKCHAIN_WS_URL", "BLOCKCHAIN_CONTRACT_ADDRESS", "PRIVATE_KEY"] as const;
+    for (const name of external) {
       if (config[name] !== undefined) {
         throw new ConfigError(
           `${name}: is for a chain of yours, so set BLOCKCHAIN_RPC_URL as well`,
@@ -164,7 +247,7 @@ function checkTogether(config: Config): void {
     return;
   }
   for (const name of ["BLOCKCHAIN_CONTRACT_ADDRESS", "PRIVATE_KEY"] as const) {
-    if (config[name] === undefined) {
+    if (config[name] === undefined && (needsKey || name !== "PRIVATE_KEY")) {
       throw new ConfigError(`${name}: must be set together with BLOCKCHAIN_RPC_URL`);
     }
   }

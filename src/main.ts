@@ -3,10 +3,14 @@ import { createClient, createRouterTransport } from "@connectrpc/connect";
 import { pino } from "pino";
 import type { Logger } from "pino";
 import { AuditService } from "../gen/ts/anchord/v1/audit_service_pb.js";
+import { EventService } from "../gen/ts/anchord/v1/event_service_pb.js";
 import { ThreatScale } from "../gen/ts/anchord/v1/record_pb.js";
 import { auditService } from "./api/audit/service.js";
 import { authenticator, authInterceptor } from "./api/auth.js";
 import { errorInterceptor } from "./api/errors.js";
+import { addEventMetrics } from "./api/events/metrics.js";
+import { eventService } from "./api/events/service.js";
+import { served } from "./api/grpc-adapter.js";
 import { openGrpc } from "./api/grpc-server.js";
 import { checkHealth } from "./api/health.js";
 import { toRestError } from "./api/http/errors.js";
@@ -19,9 +23,13 @@ import { validationInterceptor } from "./api/validate.js";
 import { readDeployment, runMigrations } from "./chain/deploy.js";
 import { embeddedFolder, startEmbedded } from "./chain/embedded.js";
 import type { EmbeddedChain } from "./chain/embedded.js";
+import { watchHeads } from "./chain/push.js";
 import { createSigner } from "./chain/signer.js";
+import type { Finality } from "./chain/tail.js";
 import { web3Chain } from "./chain/web3.js";
 import type { Config } from "./config.js";
+import { openEmbeddedContent } from "./content/embedded.js";
+import { openContentKeys } from "./content/keys.js";
 import { logIdOf } from "./core/head.js";
 import { Acceptor } from "./flow/accept.js";
 import type { AuditLog } from "./flow/audit-log.js";
@@ -29,11 +37,17 @@ import { ChainLink } from "./flow/chain-link.js";
 import type { ChainAccess } from "./flow/chain-link.js";
 import { Misconfigured } from "./flow/connect.js";
 import { armFault } from "./flow/faults.js";
+import { Leader } from "./flow/lead.js";
 import { ProgressWatch } from "./flow/progress.js";
+import { rebuildDatabase } from "./flow/rebuild.js";
+import type { RebuildProgress } from "./flow/rebuild.js";
 import { ProofMaker } from "./flow/receipts.js";
 import { isUnavailable, openDatabase } from "./store/database.js";
 import type { Database } from "./store/database.js";
 import { migrate } from "./store/migrations.js";
+import { EventFeed } from "./stream/feed.js";
+
+export type { RebuildProgress } from "./flow/rebuild.js";
 
 /** A service that runs. */
 export interface RunningService {
@@ -56,20 +70,19 @@ export async function startService(
 ): Promise<RunningService> {
   armFault(config.ANCHORD_FAULT);
   const logger = pino({ level: config.LOG_LEVEL }, pino.destination(2));
-  const database = openDatabase(
-    config.DATABASE_URL === undefined
-      ? { sqlitePath: join(config.DATA_DIR, "anchord.db") }
-      : { mysqlUrl: config.DATABASE_URL.replace(/^mariadb:/, "mysql:") },
-  );
-  await prepared(database, logger);
+  const database = await preparedDatabase(config, logger);
+  const archive = openArchive(config);
   const access = chainAccess(config, embedded);
   const watch = new ProgressWatch(database, () => link.hurry());
+  const events = new EventFeed(database);
   const link: ChainLink = new ChainLink({
     database,
     watch,
+    onFollowed: () => events.watch.wake(),
+    archive,
     log: logIdOf(config.LOG_NAME),
     open: access.open,
-    confirmations: config.CONFIRMATIONS ?? access.confirmations,
+    finality: finalityOf(config),
     pollMs: config.POLL_INTERVAL_MS,
     maxRecords: config.MAX_BATCH_RECORDS,
     logger,
@@ -83,7 +96,7 @@ export async function startService(
     connection: () => link.connection,
     sealNow: () => link.hurry(),
   };
-  const doors = await openDoors(config, log, link, logger);
+  const doors = await openDoors(config, { log, link, events }, logger);
   try {
     await link.connect();
   } catch (error) {
@@ -91,6 +104,16 @@ export async function startService(
     logger.warn({ err: error }, "the chain cannot be reached yet: records are accepted and wait");
   }
   link.start();
+  const stopPush =
+    config.BLOCKCHAIN_WS_URL === undefined
+      ? () => undefined
+      : watchHeads(config.BLOCKCHAIN_WS_URL, () => link.look());
+  archive.content.listen().then(
+    () => logger.info({ addresses: archive.content.addresses() }, "the embedded IPFS node listens"),
+    (error: unknown) => {
+      logger.warn({ err: error }, "the embedded IPFS node cannot listen: nobody can fetch from it");
+    },
+  );
   doors.setServing(true);
   return {
     grpcPort: doors.grpcPort,
@@ -98,21 +121,70 @@ export async function startService(
     rpcUrl: access.url(),
     stop: async () => {
       doors.setServing(false);
+      stopPush();
+      events.watch.close();
       await doors.close(config.SHUTDOWN_GRACE_MS);
       await log.acceptor.drained();
       await link.stop();
+      await archive.content.stop();
       await database.close();
       await access.close();
     },
   };
 }
 
-/** Brings the schema up to date; a database that is still starting gets some time. */
-async function prepared(database: Database, logger: Logger): Promise<void> {
+/**
+ * Fills an empty database from chain, content store and key. Throws Misconfigured where it is not empty
+ * or a service runs on it, NotAdoptable where a batch cannot be brought back.
+ */
+export async function rebuildService(
+  config: Config,
+  embedded: Promise<EmbeddedChain> | undefined,
+  report: (progress: RebuildProgress) => void,
+): Promise<RebuildProgress> {
+  armFault(config.ANCHORD_FAULT);
+  const logger = pino({ level: config.LOG_LEVEL }, pino.destination(2));
+  const database = await preparedDatabase(config, logger);
+  const archive = openArchive(config);
+  const leader = new Leader(database, () => undefined, logger);
+  const own = embeddedAccess(config, embedded);
+  const external = externalChain(config);
+  try {
+    if (!(await leader.claim())) {
+      throw new Misconfigured("a service runs on this database: stop it before a rebuild");
+    }
+    leader.start();
+    const at = { ...(external ?? (await own.open())), log: logIdOf(config.LOG_NAME) };
+    return await rebuildDatabase(database, archive, at, finalityOf(config), report);
+  } finally {
+    await leader.stop();
+    await archive.content.stop();
+    await database.close();
+    await own.close();
+  }
+}
+
+function finalityOf(config: Config): Finality {
+  const isEmbedded = config.BLOCKCHAIN_RPC_URL === undefined;
+  return {
+    confirmations:
+      config.CONFIRMATIONS ?? (isEmbedded ? EMBEDDED_CONFIRMATIONS : EXTERNAL_CONFIRMATIONS),
+    asksFinalized: config.FINALITY === "finalized",
+  };
+}
+
+/** Opens the database and brings its schema up to date; one that is still starting gets some time. */
+async function preparedDatabase(config: Config, logger: Logger): Promise<Database> {
+  const database = openDatabase(
+    config.DATABASE_URL === undefined
+      ? { sqlitePath: join(config.DATA_DIR, "anchord.db") }
+      : { mysqlUrl: config.DATABASE_URL.replace(/^mariadb:/, "mysql:") },
+  );
   const deadline = Date.now() + DATABASE_WAIT_MS;
   for (;;) {
     try {
-      return await migrate(database);
+      await migrate(database);
+      return database;
     } catch (error) {
       if (!isUnavailable(error) || Date.now() > deadline) throw error;
       logger.warn({ err: error }, "the database does not answer yet: trying again");
@@ -121,8 +193,22 @@ async function prepared(database: Database, logger: Logger): Promise<void> {
   }
 }
 
+/** The embedded IPFS node, and the keys of what it keeps. */
+function openArchive(config: Config) {
+  const { DATA_DIR: folder, IPFS_LISTEN: listen, IPFS_PEERS: peers } = config;
+  return {
+    content: openEmbeddedContent({ folder: join(folder, "ipfs"), listen, peers }),
+    keys: openContentKeys(join(folder, "keys"), config.CONTENT_KEY),
+  };
+}
+
 /** Both doors over one set of handlers and interceptors. */
-async function openDoors(config: Config, log: AuditLog, link: ChainLink, logger: Logger) {
+async function openDoors(
+  config: Config,
+  parts: { readonly log: AuditLog; readonly link: ChainLink; readonly events: EventFeed },
+  logger: Logger,
+) {
+  const { log, link, events } = parts;
   const audit = auditService(log);
   const authenticate = authenticator(config.API_TOKENS);
   const interceptors = [
@@ -134,16 +220,19 @@ async function openDoors(config: Config, log: AuditLog, link: ChainLink, logger:
     router: { interceptors },
   });
   const health = () => checkHealth(log, () => link.state());
+  const metrics = createMetrics(health);
+  addEventMetrics(metrics, events);
+  const services = [served(AuditService, audit), served(EventService, eventService(events))];
   const routes = restListener(
     [
       ...threatBridge(createClient(AuditService, inside)),
-      ...serviceRoutes(health, createMetrics(health), authenticate),
+      ...serviceRoutes(health, metrics, authenticate),
     ],
     toRestError,
   );
   const { HOST: host } = config;
-  const http = await openHttp({ host, port: config.PORT }, audit, interceptors, routes);
-  const grpc = await openGrpc({ host, port: config.GRPC_PORT }, audit, interceptors);
+  const http = await openHttp({ host, port: config.PORT }, services, interceptors, routes);
+  const grpc = await openGrpc({ host, port: config.GRPC_PORT }, services, interceptors);
   return {
     httpPort: http.port,
     grpcPort: grpc.port,
@@ -158,30 +247,25 @@ async function openDoors(config: Config, log: AuditLog, link: ChainLink, logger:
 interface ChainSource {
   readonly open: () => Promise<ChainAccess>;
   readonly url: () => string;
-  readonly confirmations: number;
   readonly close: () => Promise<void>;
 }
 
 function chainAccess(config: Config, embedded?: Promise<EmbeddedChain>): ChainSource {
-  const {
-    BLOCKCHAIN_RPC_URL: url,
-    BLOCKCHAIN_CONTRACT_ADDRESS: contract,
-    PRIVATE_KEY: key,
-  } = config;
-  if (url === undefined || contract === undefined || key === undefined)
-    return embeddedAccess(config, embedded);
-  const access = {
-    chain: web3Chain(url),
-    contract,
-    signer: createSigner(key),
-    isAlive: async () => true,
-  };
+  const external = externalChain(config);
+  const { PRIVATE_KEY: key } = config;
+  if (external === undefined || key === undefined) return embeddedAccess(config, embedded);
+  const access = { ...external, signer: createSigner(key), isAlive: async () => true };
   return {
     open: () => Promise.resolve(access),
-    url: () => url,
-    confirmations: EXTERNAL_CONFIRMATIONS,
+    url: () => external.url,
     close: () => Promise.resolve(),
   };
+}
+
+/** The operator's node and contract, where there are any. */
+function externalChain({ BLOCKCHAIN_RPC_URL: url, BLOCKCHAIN_CONTRACT_ADDRESS: contract }: Config) {
+  if (url === undefined || contract === undefined) return undefined;
+  return { url, chain: web3Chain(url), contract };
 }
 
 /** The first start may be on its way already; later ones replace a Ganache that has ended. */
@@ -212,7 +296,6 @@ function embeddedAccess(config: Config, first?: Promise<EmbeddedChain>): ChainSo
       };
     },
     url: () => running?.url ?? "",
-    confirmations: EMBEDDED_CONFIRMATIONS,
     close: async () => running?.stop(),
   };
 }

@@ -24,8 +24,11 @@ export interface RunningScript {
 }
 
 /** Starts a script of this folder, and waits for its first line. */
-export async function startScript(name: string): Promise<RunningScript> {
-  const child = launch(name, []);
+export async function startScript(
+  name: string,
+  ...args: readonly (string | number)[]
+): Promise<RunningScript> {
+  const child = launch(name, args);
   const line = await new Promise<string>((resolve, reject) => {
     createInterface({ input: child.stdout as NodeJS.ReadableStream }).once("line", resolve);
     child.once("exit", (code) => reject(new Error(`${name} ended with ${code}`)));

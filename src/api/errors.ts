@@ -32,6 +32,10 @@ const CODES: Readonly<Record<Reason, Code>> = {
   SHUTTING_DOWN: Code.Unavailable,
   OVERLOADED: Code.ResourceExhausted,
   INTERNAL: Code.Internal,
+  INVALID_CURSOR: Code.InvalidArgument,
+  CURSOR_EXPIRED: Code.OutOfRange,
+  SUBSCRIPTION_NOT_FOUND: Code.NotFound,
+  SUBSCRIPTION_TAKEN_OVER: Code.Aborted,
 };
 
 const RETRYABLE: ReadonlySet<Reason> = new Set([

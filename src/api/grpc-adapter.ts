@@ -17,6 +17,7 @@ import type {
 } from "@grpc/grpc-js";
 import { StatusSchema } from "../../gen/ts/google/rpc/status_pb.js";
 import { AnchordError, messageOf } from "../core/errors.js";
+import { encodingOf } from "./encoded.js";
 import { toConnectError } from "./errors.js";
 
 /**
@@ -32,11 +33,24 @@ type Call = Unary | Reading | Writing | Duplex;
 type AnyRequest = Parameters<ReturnType<Interceptor>>[0];
 type AnyResponse = Awaited<ReturnType<ReturnType<Interceptor>>>;
 
-/** Adds a service to a grpc-js server. Messages over `maxBytes` are refused. */
-export function addService<S extends DescService>(
-  server: Server,
+/** A service with its handlers. */
+export interface Served {
+  readonly service: DescService;
+  readonly implementation: ServiceImpl<DescService>;
+}
+
+/** Puts a service and its handlers together. */
+export function served<S extends DescService>(
   service: S,
   implementation: ServiceImpl<S>,
+): Served {
+  return { service, implementation: implementation as ServiceImpl<DescService> };
+}
+
+/** Adds a service to a grpc-js server. Messages over `maxBytes` are refused. */
+export function addService(
+  server: Server,
+  { service, implementation }: Served,
   options: { readonly interceptors: readonly Interceptor[]; readonly maxBytes: number },
 ): void {
   const definition: Record<string, MethodDefinition<Uint8Array, Buffer>> = {};
@@ -220,6 +234,7 @@ function metadataOf(headers: Headers): Metadata {
 function handle(method: DescMethod, invoke: Invoke, maxBytes: number) {
   const read = (bytes: Buffer) => readMessage(method, bytes, maxBytes);
   const write = (message: unknown) =>
+    encodingOf(message as object) ??
     toBinary(method.output, create(method.output, message as never));
   switch (method.methodKind) {
     case "unary":
@@ -242,6 +257,12 @@ function handle(method: DescMethod, invoke: Invoke, maxBytes: number) {
         void answerMany(method, call, write, (context) => invoke(readAll(call, read), context));
   }
 }
+
+/** Bytes of a stream that wait to be sent before no more are made: the least that keeps it flowing. */
+const MOST_UNSENT = 128 * 1024;
+
+const SENT = "anchord:sent";
+const ENDS_OF_WAIT = [SENT, "cancelled", "close"];
 
 type Done = (error: Partial<StatusObject> | null, value?: Uint8Array, trailer?: Metadata) => void;
 
@@ -295,9 +316,16 @@ async function answerMany(
   try {
     const messages = (await invoke(context)) as AsyncIterable<unknown>;
     context.sendHeader();
+    let unsent = 0;
     for await (const message of messages) {
       if (call.cancelled) return;
-      if (!call.write(write(message))) await writable(call);
+      const bytes = write(message);
+      unsent += bytes.length;
+      call.write(bytes, () => {
+        unsent -= bytes.length;
+        call.emit(SENT);
+      });
+      while (unsent > MOST_UNSENT && !call.cancelled) await sent(call);
     }
     call.end(context.trailer);
   } catch (error) {
@@ -305,17 +333,14 @@ async function answerMany(
   }
 }
 
-/** Resolves when the caller has read enough, or is gone. */
-function writable(call: Writing | Duplex): Promise<void> {
+/** Resolves when the caller has read more, or is gone. */
+function sent(call: Writing | Duplex): Promise<void> {
   return new Promise((resolve) => {
     const settle = () => {
-      call.off("drain", settle);
-      call.off("cancelled", settle);
-      call.off("close", settle);
+      for (const event of ENDS_OF_WAIT) call.off(event, settle);
       resolve();
     };
-    call.once("drain", settle).once("cancelled", settle).once("close", settle);
-    if (call.cancelled) settle();
+    for (const event of ENDS_OF_WAIT) call.once(event, settle);
   });
 }
 

@@ -1,14 +1,14 @@
 import { toBinary } from "@bufbuild/protobuf";
 import type { DescFile } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import type { Interceptor, ServiceImpl } from "@connectrpc/connect";
+import type { Interceptor } from "@connectrpc/connect";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation } from "grpc-health-check";
-import { AuditService } from "../../gen/ts/anchord/v1/audit_service_pb.js";
 import { file_anchord_v1_error_reason } from "../../gen/ts/anchord/v1/error_reason_pb.js";
 import { file_google_rpc_error_details } from "../../gen/ts/google/rpc/error_details_pb.js";
 import { addService } from "./grpc-adapter.js";
+import type { Served } from "./grpc-adapter.js";
 
 /** Largest message that the doors accept. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
@@ -29,41 +29,40 @@ export interface GrpcDoor {
 /** Opens the gRPC door. Rejects when the port is taken. */
 export async function openGrpc(
   address: { readonly host: string; readonly port: number },
-  audit: ServiceImpl<typeof AuditService>,
+  services: readonly Served[],
   interceptors: readonly Interceptor[],
 ): Promise<GrpcDoor> {
   const server = new Server({
     "grpc.max_receive_message_length": MAX_FRAME_BYTES,
     "grpc.keepalive_time_ms": 60_000,
   });
-  addService(server, AuditService, audit, { interceptors, maxBytes: MAX_MESSAGE_BYTES });
-  const health = new HealthImplementation({
-    "": "NOT_SERVING",
-    [AuditService.typeName]: "NOT_SERVING",
-  });
+  for (const each of services) addService(server, each, { interceptors, maxBytes: MAX_MESSAGE_BYTES });
+  const names = ["", ...services.map(({ service }) => service.typeName)];
+  const health = new HealthImplementation(
+    Object.fromEntries(names.map((name) => [name, "NOT_SERVING"])),
+  );
   health.addToServer(server);
-  reflection().addToServer(server);
+  reflection(services).addToServer(server);
   const port = await bind(server, address);
   return {
     port,
     setServing: (serving) => {
       const status = serving ? "SERVING" : "NOT_SERVING";
-      health.setStatus("", status);
-      health.setStatus(AuditService.typeName, status);
+      for (const name of names) health.setStatus(name, status);
     },
     close: (graceMs) => close(server, graceMs),
   };
 }
 
 /** Reflection over our services and everything that they refer to, error details included. */
-function reflection(): ReflectionService {
+function reflection(services: readonly Served[]): ReflectionService {
   const files = new Map<string, DescFile>();
   const add = (file: DescFile) => {
     if (files.has(file.proto.name)) return;
     for (const dependency of file.dependencies) add(dependency);
     files.set(file.proto.name, file);
   };
-  add(AuditService.file);
+  for (const { service } of services) add(service.file);
   add(file_anchord_v1_error_reason);
   add(file_google_rpc_error_details);
   const fileDescriptorProtos = [...files.values()].map(({ proto }) =>

@@ -1,4 +1,7 @@
+import { fromJsonString } from "@bufbuild/protobuf";
+import { LogProblemSchema } from "../../gen/ts/anchord/v1/problem_pb.js";
 import type { AuditLog } from "../flow/audit-log.js";
+import { storedAudit } from "../store/audit.js";
 import { countRecords, logLength } from "../store/records.js";
 import { failedOperations } from "../store/operations.js";
 import { progress } from "../store/batches.js";
@@ -15,8 +18,8 @@ export interface FlowState {
 }
 
 /**
- * `healthy`: a record can be stored and sealed. `degraded`: it can be stored, but not sealed now.
- * `unhealthy`: it cannot be stored.
+ * `healthy`: a record can be stored and sealed. `degraded`: it can be stored, but it cannot be sealed
+ * now, or the database does not agree with the chain. `unhealthy`: it cannot be stored.
  */
 export type HealthStatus = "healthy" | "degraded" | "unhealthy";
 
@@ -44,15 +47,31 @@ export interface Health {
     readonly lastBatch: number;
     readonly failedOperations: number;
   };
+  /** What the auditor says, on whichever replica it runs. */
+  readonly integrity: {
+    /** Whether no difference between database and chain is known. */
+    readonly healthy: boolean;
+    /** Names the row and the column that differ. */
+    readonly error?: string;
+    /** Batches that the pass under way, or the last, has found to be right. */
+    readonly batchesChecked: number;
+    /** Batches on the chain. */
+    readonly batchesTotal: number;
+    /** When the pass under way, or the last, began. */
+    readonly passStartTime?: string;
+    /** When the last whole pass ended, which found nothing. */
+    readonly lastPassTime?: string;
+  };
 }
 
 /** Asks every part how it is. Never rejects. */
 export async function checkHealth(log: AuditLog, flow: () => Promise<FlowState>): Promise<Health> {
   const [database, blockchain] = await Promise.all([databasePart(log), chainPart(log)]);
   const sealing = await sealingPart(log, flow, database.healthy);
-  const seals = blockchain.healthy && sealing.healthy;
+  const integrity = await integrityPart(log, sealing.lastBatch, database.healthy);
+  const works = blockchain.healthy && sealing.healthy && integrity.healthy;
   return {
-    status: !database.healthy ? "unhealthy" : seals ? "healthy" : "degraded",
+    status: !database.healthy ? "unhealthy" : works ? "healthy" : "degraded",
     service: "blockchain-bridge",
     timestamp: new Date().toISOString(),
     blockchain: {
@@ -61,6 +80,7 @@ export async function checkHealth(log: AuditLog, flow: () => Promise<FlowState>)
     },
     database,
     sealing,
+    integrity,
   };
 }
 
@@ -127,4 +147,36 @@ async function sealingPart(
   } catch (error) {
     return { ...unknown, error: messageOf(error) };
   }
+}
+
+async function integrityPart(
+  { database }: AuditLog,
+  batches: number,
+  databaseAnswers: boolean,
+): Promise<Health["integrity"]> {
+  const unknown = { healthy: false, batchesChecked: 0, batchesTotal: batches };
+  if (!databaseAnswers) return { ...unknown, error: "the database does not answer" };
+  try {
+    const audit = await storedAudit(database);
+    if (audit === undefined) return { ...unknown, healthy: true };
+    const { nextBatch, passStartTime, passEndTime, problem } = audit;
+    return {
+      healthy: problem === "",
+      ...(problem === "" ? {} : { error: problemText(problem) }),
+      batchesChecked: nextBatch - 1,
+      batchesTotal: Math.max(batches, nextBatch - 1),
+      passStartTime: new Date(passStartTime).toISOString(),
+      ...(passEndTime === undefined ? {} : { lastPassTime: new Date(passEndTime).toISOString() }),
+    };
+  } catch (error) {
+    return { ...unknown, error: messageOf(error) };
+  }
+}
+
+/** Names the row of a noted difference. What it holds is for callers with a token alone. */
+function problemText(json: string): string {
+  const { batchNumber, sequence, recordId, column } = fromJsonString(LogProblemSchema, json);
+  const record = sequence === undefined ? "" : `, record ${sequence}`;
+  const id = recordId === "" ? "" : ` (${recordId})`;
+  return `batch ${batchNumber}${record}${id}: ${column} does not agree with the chain`;
 }

@@ -2,7 +2,7 @@ import { createServer } from "node:http";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Code, createConnectRouter } from "@connectrpc/connect";
-import type { Interceptor, ServiceImpl } from "@connectrpc/connect";
+import type { Interceptor } from "@connectrpc/connect";
 import { codeFromString, codeToString } from "@connectrpc/connect/protocol-connect";
 import {
   compressionGzip,
@@ -10,8 +10,8 @@ import {
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
 import { toBinary, create } from "@bufbuild/protobuf";
-import { AuditService } from "../../gen/ts/anchord/v1/audit_service_pb.js";
 import { detailsOf, isUnreadable, reasonOf } from "./errors.js";
+import type { Served } from "./grpc-adapter.js";
 import { MAX_MESSAGE_BYTES } from "./grpc-server.js";
 
 /** The HTTP door. */
@@ -21,14 +21,14 @@ export interface HttpDoor {
   close(graceMs: number): Promise<void>;
 }
 
-/** Opens the HTTP door: Connect and gRPC-Web for AuditService, `routes` for everything else. */
+/** Opens the HTTP door: Connect and gRPC-Web for the services, `routes` for everything else. */
 export async function openHttp(
   address: { readonly host: string; readonly port: number },
-  audit: ServiceImpl<typeof AuditService>,
+  services: readonly Served[],
   interceptors: readonly Interceptor[],
   routes: RequestListener,
 ): Promise<HttpDoor> {
-  const server = createServer(connectListener(audit, interceptors, routes));
+  const server = createServer(connectListener(services, interceptors, routes));
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) =>
       reject(
@@ -63,7 +63,7 @@ type Universal = ReturnType<typeof createConnectRouter>["handlers"][number];
 type UniversalResponse = Awaited<ReturnType<Universal>>;
 
 function connectListener(
-  audit: ServiceImpl<typeof AuditService>,
+  services: readonly Served[],
   interceptors: readonly Interceptor[],
   routes: RequestListener,
 ): RequestListener {
@@ -76,7 +76,7 @@ function connectListener(
     jsonOptions: STRICT_JSON,
     acceptCompression: [compressionGzip],
   });
-  router.service(AuditService, audit);
+  for (const { service, implementation } of services) router.service(service, implementation);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   return (request, response) => {
     const handler = handlers.get(request.url?.split("?", 1)[0] ?? "");

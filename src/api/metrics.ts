@@ -21,9 +21,21 @@ export function createMetrics(health: () => Promise<Health>): Registry {
   const batches = gauge("anchord_batches_anchored", "Batches on the chain");
   const failed = gauge("anchord_operations_failed", "Transactions that ended without effect");
   const block = gauge("anchord_chain_block_number", "Number of the chain's latest block");
+  const audited = gauge(
+    "anchord_audit_batches_checked",
+    "Batches that the auditor's pass under way, or the last, has found to be right",
+  );
+  const auditAge = gauge(
+    "anchord_audit_last_pass_age_seconds",
+    "Time since the auditor's last whole pass ended; before that, since the pass under way began",
+  );
+  const broken = gauge(
+    "anchord_integrity_broken",
+    "1 where the database does not agree with the chain, else 0",
+  );
 
   async function refresh(): Promise<void> {
-    const { status, blockchain, database, sealing } = await health();
+    const { status, blockchain, database, sealing, integrity } = await health();
     healthy.set({ part: "service" }, status === "healthy" ? 1 : 0);
     healthy.set({ part: "blockchain" }, blockchain.healthy ? 1 : 0);
     healthy.set({ part: "database" }, database.healthy ? 1 : 0);
@@ -32,6 +44,15 @@ export function createMetrics(health: () => Promise<Health>): Registry {
     batches.set(sealing.lastBatch);
     failed.set(sealing.failedOperations);
     block.set(blockchain.blockNumber ?? 0);
+    const { batchesChecked, lastPassTime, passStartTime } = integrity;
+    if (passStartTime === undefined) return; // what was last known of it still holds
+    audited.set(batchesChecked);
+    auditAge.set(ageSeconds(lastPassTime ?? passStartTime));
+    broken.set(integrity.healthy ? 0 : 1);
   }
   return registry;
+}
+
+function ageSeconds(time: string): number {
+  return Math.max(0, Date.now() - Date.parse(time)) / 1_000;
 }

@@ -1,9 +1,13 @@
+import { u64 } from "../core/bytes.js";
 import { canonicalHash } from "../core/record.js";
 import { AnchordError } from "../core/errors.js";
 import type { JsonValue } from "@bufbuild/protobuf";
 
 const DEFAULT_PAGE = 100;
 const MAX_PAGE = 1000;
+
+/** Bytes of a token that stand for the question. */
+const MARK = 8;
 
 /** How many items a page has: 0 asks for the default, and too many for the most (AIP-158). */
 export function pageSize(requested: number): number {
@@ -12,27 +16,47 @@ export function pageSize(requested: number): number {
 
 /** A token that continues behind a position, and works only for the same question. */
 export function pageToken(question: JsonValue, position: number): string {
-  const bytes = Buffer.alloc(16);
-  bytes.writeBigUInt64BE(BigInt(position));
-  fingerprint(question).copy(bytes, 8);
-  return bytes.toString("base64url");
+  return sealed(question, u64(position));
 }
 
 /** The position in a token; undefined for the first page. Throws INVALID_PAGE_TOKEN. */
 export function parsePageToken(question: JsonValue, token: string): number | undefined {
-  if (token === "") return undefined;
-  const bytes = Buffer.from(token, "base64url");
-  if (bytes.length !== 16 || bytes.toString("base64url") !== token) {
-    throw invalid("page_token is not one that this service gave");
-  }
-  if (!bytes.subarray(8).equals(fingerprint(question))) {
-    throw invalid("page_token belongs to another filter or order");
-  }
+  const bytes = opened(question, token);
+  if (bytes === undefined) return undefined;
+  if (bytes.length !== 8) throw notOurs();
   return Number(bytes.readBigUInt64BE());
 }
 
+/** A token that continues behind a name, and works only for the same question. */
+export function namePageToken(question: JsonValue, name: string): string {
+  return sealed(question, Buffer.from(name));
+}
+
+/** The name in a token; undefined for the first page. Throws INVALID_PAGE_TOKEN. */
+export function parseNamePageToken(question: JsonValue, token: string): string | undefined {
+  return opened(question, token)?.toString();
+}
+
+function sealed(question: JsonValue, place: Buffer): string {
+  return Buffer.concat([place, fingerprint(question)]).toString("base64url");
+}
+
+function opened(question: JsonValue, token: string): Buffer | undefined {
+  if (token === "") return undefined;
+  const bytes = Buffer.from(token, "base64url");
+  if (bytes.length <= MARK || bytes.toString("base64url") !== token) throw notOurs();
+  if (!bytes.subarray(-MARK).equals(fingerprint(question))) {
+    throw invalid("page_token belongs to another filter or order");
+  }
+  return bytes.subarray(0, -MARK);
+}
+
 function fingerprint(question: JsonValue): Buffer {
-  return canonicalHash(question).subarray(0, 8);
+  return canonicalHash(question).subarray(0, MARK);
+}
+
+function notOurs(): AnchordError {
+  return invalid("page_token is not one that this service gave");
 }
 
 function invalid(what: string): AnchordError {

@@ -55,7 +55,12 @@ export interface Chain extends ReceiptChain {
   latestBlock(): Promise<Block>;
   /** Undefined where the node has no such block. */
   block(number: number): Promise<Block | undefined>;
-  /** The seals of a log in a range of blocks, both ends included, in chain order. */
+  /** Number of the block that the node calls finalized; undefined where it names none. */
+  finalizedNumber(): Promise<number | undefined>;
+  /**
+   * The seals of a log in a range of blocks, both ends included, in chain order. Rejects with a
+   * `RangeRefused` when the node finds the range, or what is in it, too large.
+   */
   sealedEvents(id: LogId, fromBlock: number, toBlock: number): Promise<SealedEvent[]>;
   /** The seals of a log in one block, by its hash; rejects where the node does not have the block. */
   sealedEventsIn(id: LogId, blockHash: string): Promise<SealedEvent[]>;
@@ -80,6 +85,11 @@ export interface Chain extends ReceiptChain {
    * a `BroadcastRefused` when the node will not have it.
    */
   broadcast(transaction: Uint8Array): Promise<void>;
+}
+
+/** The node answered that it will not search a range of blocks. The message is the node's. */
+export class RangeRefused extends Error {
+  override readonly name = "RangeRefused";
 }
 
 /** The node refused a transaction. The message is the node's. */

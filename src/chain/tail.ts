@@ -1,5 +1,7 @@
 import { hex0x, unhex } from "../core/bytes.js";
 import type { LogId } from "../core/head.js";
+import { AnchordError } from "../core/errors.js";
+import { RangeRefused } from "./port.js";
 import type { Block, Chain, SealedEvent } from "./port.js";
 
 /** A block that was followed. */
@@ -12,6 +14,8 @@ export interface KnownBlock {
 export interface TailState {
   /** Number of the last block followed. */
   readonly blockNumber: number;
+  /** Number of the last block that has its confirmations; −1 before there is one. */
+  readonly confirmedNumber: number;
   /** Number of the last block that is final; −1 before there is one. */
   readonly finalNumber: number;
   /** Recent blocks, newest first, the last one followed among them. */
@@ -31,6 +35,7 @@ export type ChainStep =
       readonly blocks: readonly KnownBlock[];
       readonly seals: readonly FollowedSeal[];
       readonly blockNumber: number;
+      readonly confirmedNumber: number;
       readonly finalNumber: number;
     }
   | {
@@ -44,11 +49,17 @@ export type ChainStep =
       readonly headHash: string;
     };
 
-/** How a chain is followed. */
-export interface TailOptions {
-  /** Blocks on top of a block that make it final. */
+/** When a block counts as confirmed, and as final. */
+export interface Finality {
+  /** Blocks on top of a block that confirm it. */
   readonly confirmations: number;
-  /** Blocks asked for at once. */
+  /** Whether a block is final only once the node calls it finalized, where it names such a block. */
+  readonly asksFinalized: boolean;
+}
+
+/** How a chain is followed. */
+export interface TailOptions extends Finality {
+  /** Most blocks asked for at once; fewer where the node refuses so many. */
   readonly range: number;
   /** Whether a head behind ours means that the blocks above it are gone, not that the node lags. */
   readonly trustsShorter: boolean;
@@ -56,6 +67,18 @@ export interface TailOptions {
 
 /** Blocks beyond finality that are remembered, to say how deep a forbidden reorganisation went. */
 const EXTRA_BLOCKS = 16;
+
+/** Most blocks without finality that are remembered, should it not come for days. */
+const MOST_BLOCKS = 1_024;
+
+/** Number of the oldest block worth remembering. */
+export function rememberedFrom(
+  blockNumber: number,
+  finalNumber: number,
+  confirmations: number,
+): number {
+  return Math.max(finalNumber, blockNumber - confirmations - MOST_BLOCKS) - EXTRA_BLOCKS;
+}
 
 /** The chain took back what was final: nothing may be undone, a person has to look. */
 export class FinalityViolated extends Error {
@@ -86,7 +109,7 @@ export async function* chainSteps(
     yield { type: "behind", headHash: latest.hash };
     return;
   }
-  let { blockNumber, blocks } = state;
+  let { blockNumber, confirmedNumber, blocks } = state;
   if (fork < blockNumber) {
     if (fork < state.finalNumber) {
       throw new FinalityViolated(
@@ -96,32 +119,95 @@ export async function* chainSteps(
     }
     yield { type: "reorganised", toBlock: fork };
     blockNumber = fork;
+    confirmedNumber = Math.min(confirmedNumber, fork);
     blocks = blocks.filter(({ number }) => number <= fork);
   }
-  const finalNumber = Math.max(state.finalNumber, latest.number - options.confirmations);
-  const remembered = latest.number - options.confirmations - EXTRA_BLOCKS;
+  const confirmed = Math.max(confirmedNumber, latest.number - options.confirmations);
+  const finalized = options.asksFinalized ? await chain.finalizedNumber() : undefined;
+  const final = Math.max(state.finalNumber, Math.min(confirmed, finalized ?? confirmed));
+  const levelsAt = (number: number) => ({
+    confirmedNumber: Math.min(confirmed, number),
+    finalNumber: Math.min(final, number),
+  });
+  const remembered = rememberedFrom(latest.number, final, options.confirmations);
+  const range = new ShrinkingRange(options.range);
   while (blockNumber < latest.number) {
-    const to = Math.min(latest.number, blockNumber + options.range);
-    const step = await readRange(chain, id, {
-      from: blockNumber + 1,
-      to,
-      remembered,
-      latest,
-      parent: blocks[0],
-    });
-    yield { ...step, finalNumber: Math.min(finalNumber, to) };
-    blockNumber = to;
+    const from = blockNumber + 1;
+    const step = await range.read((count) =>
+      readRange(chain, id, {
+        from,
+        to: Math.min(latest.number, blockNumber + count),
+        remembered,
+        latest,
+        parent: blocks[0],
+      }),
+    );
+    blockNumber = step.blockNumber;
+    yield { ...step, ...levelsAt(blockNumber) };
     blocks = step.blocks.length > 0 ? [...step.blocks].reverse() : blocks;
   }
-  if (finalNumber > state.finalNumber && state.blockNumber === latest.number) {
-    yield { type: "advanced", blocks: [], seals: [], blockNumber, finalNumber };
+  const isMoreCertain = final > state.finalNumber || confirmed > confirmedNumber;
+  if (isMoreCertain && fork === latest.number) {
+    yield { type: "advanced", blocks: [], seals: [], blockNumber, ...levelsAt(blockNumber) };
   }
+}
+
+/**
+ * The seals of a range of blocks, both ends included, in chain order, with the last block of each part
+ * that was read. Whether the blocks are still those of the chain is not asked.
+ */
+export async function* sealsBetween(
+  chain: Chain,
+  id: LogId,
+  fromBlock: number,
+  toBlock: number,
+): AsyncGenerator<{ readonly to: number; readonly seals: readonly FollowedSeal[] }> {
+  const range = new ShrinkingRange(PART);
+  for (let from = fromBlock; from <= toBlock;) {
+    const part = await range.read(async (count) => {
+      const to = Math.min(toBlock, from + count - 1);
+      return { to, seals: await timed(chain, await chain.sealedEvents(id, from, to), new Map()) };
+    });
+    yield part;
+    from = part.to + 1;
+  }
+}
+
+/** Blocks of one part of a range. */
+const PART = 1_000;
+
+/** How many blocks a node is asked for at once: half as many after a refusal, slowly more again. */
+class ShrinkingRange {
+  #count: number;
+
+  constructor(private readonly most: number) {
+    this.#count = most;
+  }
+
+  async read<T>(ask: (count: number) => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        const answer = await ask(this.#count);
+        this.#count = Math.min(this.most, this.#count + Math.ceil(this.#count / 8));
+        return answer;
+      } catch (error) {
+        if (!(error instanceof RangeRefused)) throw error;
+        if (this.#count === 1) throw refused(error);
+        this.#count = Math.floor(this.#count / 2);
+      }
+    }
+  }
+}
+
+function refused(error: RangeRefused): AnchordError {
+  const message = `the chain's node refuses to search even one block (${error.message}): try again`;
+  return new AnchordError("CHAIN_UNAVAILABLE", message, { cause: error });
 }
 
 /** The last followed block that the chain still has; its head, where that is behind all we know. */
 async function forkPoint(
   chain: Chain,
-  { blocks, blockNumber }: TailState,
+  { blocks, blockNumber, finalNumber }: TailState,
   latest: Block,
 ): Promise<number> {
   const oldest = blocks.at(-1)?.number ?? blockNumber + 1;
@@ -130,14 +216,16 @@ async function forkPoint(
     if (known.number > latest.number) continue;
     if ((await hashAt(chain, known.number, latest)) === hex0x(known.hash)) return known.number;
   }
-  return blocks.length === 0 ? blockNumber : oldest - 1;
+  if (blocks.length === 0) return blockNumber;
+  // Deeper than is remembered: what is final is all that is known to stand.
+  return finalNumber < 0 ? oldest - 1 : Math.min(oldest - 1, finalNumber);
 }
 
 /** The hash of a block of the chain that ends with `latest`, which itself names two of them. */
-async function hashAt(chain: Chain, number: number, latest: Block): Promise<string | undefined> {
+async function hashAt(chain: Chain, number: number, latest: Block): Promise<string> {
   if (number === latest.number) return latest.hash;
   if (number === latest.number - 1) return latest.parentHash;
-  return (await chain.block(number))?.hash;
+  return (await requireBlock(chain, number)).hash; // a node without it lags behind the one of `latest`
 }
 
 /**
@@ -170,6 +258,17 @@ async function readRange(
     read.set(number, block);
     events.push(...(await chain.sealedEventsIn(id, block.hash)));
   }
+  const seals = await timed(chain, events, read);
+  const blocks = [...read.values()].map(({ number, hash }) => ({ number, hash: unhex(hash) }));
+  return { type: "advanced" as const, blocks, seals, blockNumber: to };
+}
+
+/** The seals with the times of their blocks, of which some were read already. */
+async function timed(
+  chain: Chain,
+  events: readonly SealedEvent[],
+  read: ReadonlyMap<number, Block>,
+): Promise<FollowedSeal[]> {
   const seals: FollowedSeal[] = [];
   for (const event of events) {
     const block = read.get(event.blockNumber) ?? (await requireBlock(chain, event.blockNumber));
@@ -178,8 +277,7 @@ async function readRange(
     }
     seals.push({ ...event, blockTime: block.time });
   }
-  const blocks = [...read.values()].map(({ number, hash }) => ({ number, hash: unhex(hash) }));
-  return { type: "advanced" as const, blocks, seals, blockNumber: to };
+  return seals;
 }
 
 async function requireBlock(chain: Chain, number: number): Promise<Block> {

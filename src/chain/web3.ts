@@ -5,7 +5,7 @@ import type { BatchSeal, LogId } from "../core/head.js";
 import type { ChainBatch } from "../core/receipt.js";
 import { contractOf } from "./contracts.js";
 import type { Decoded } from "./contracts.js";
-import { BroadcastRefused } from "./port.js";
+import { BroadcastRefused, RangeRefused } from "./port.js";
 import type { Block, Call, Chain, Fees, Mined, SealedEvent } from "./port.js";
 import { connectRpc, RpcFault } from "./rpc.js";
 import type { Rpc } from "./rpc.js";
@@ -69,12 +69,33 @@ class Web3Chain implements Chain {
     return block === null ? undefined : asBlock(block);
   }
 
+  async finalizedNumber(): Promise<number | undefined> {
+    try {
+      const block = await this.rpc<RpcBlock | null>("eth_getBlockByNumber", "finalized", false);
+      return block === null ? undefined : Number(block.number);
+    } catch (error) {
+      if (error instanceof RpcFault) return undefined; // the node does not know the word, or no block
+      throw error;
+    }
+  }
+
   async sealedEvents(id: LogId, fromBlock: number, toBlock: number): Promise<SealedEvent[]> {
-    return this.#sealsWhere(id, { fromBlock: quantity(fromBlock), toBlock: quantity(toBlock) });
+    const range = { fromBlock: quantity(fromBlock), toBlock: quantity(toBlock) };
+    try {
+      return await this.#sealsWhere(id, range);
+    } catch (error) {
+      // Every node words it differently, and has its own code for it.
+      if (error instanceof RpcFault) throw new RangeRefused(error.message, { cause: error });
+      throw error;
+    }
   }
 
   async sealedEventsIn(id: LogId, blockHash: string): Promise<SealedEvent[]> {
-    return this.#sealsWhere(id, { blockHash });
+    try {
+      return await this.#sealsWhere(id, { blockHash });
+    } catch (error) {
+      throw asUnavailable(error);
+    }
   }
 
   async lastSealed({ contract, log }: LogId): Promise<{ number: bigint; head: Uint8Array }> {
@@ -198,7 +219,7 @@ class Web3Chain implements Chain {
 
   async #sealsWhere({ contract, log }: LogId, where: object): Promise<SealedEvent[]> {
     const topics = [AUDIT_LOG.topic("BatchSealed"), hex0x(log)];
-    const logs = await this.#ask<RpcLog[]>("eth_getLogs", { address: contract, topics, ...where });
+    const logs = await this.rpc<RpcLog[]>("eth_getLogs", { address: contract, topics, ...where });
     return logs.map(asSealedEvent);
   }
 

@@ -2,6 +2,7 @@ import { toJson } from "@bufbuild/protobuf";
 import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import type { Entry } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import { hex } from "../core/bytes.js";
+import { printable } from "./printable.js";
 
 /** An entry's fields, one a line, safe to show on a terminal. */
 export function entryText(entry: Entry): string {
@@ -39,12 +40,4 @@ function timeText(time: Entry["occurTime"]): string {
     return `${seconds} s ${nanos} ns`;
   const fraction = nanos === 0 ? "" : `.${String(nanos).padStart(9, "0").replace(/0+$/, "")}`;
   return date.toISOString().replace(".000Z", `${fraction}Z`);
-}
-
-/** Control and formatting characters are escaped, so that a value cannot rewrite the screen. */
-function printable(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`,
-  );
 }

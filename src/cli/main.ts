@@ -2,7 +2,10 @@ import { Command } from "commander";
 import type { CommanderError } from "commander";
 import { messageOf } from "../core/errors.js";
 import { ExitCode } from "./exit-code.js";
+import { listenCommand } from "./listen.js";
+import { rebuildCommand } from "./rebuild.js";
 import { start } from "./start.js";
+import { syncCommand } from "./sync.js";
 import { verifyCommand } from "./verify.js";
 
 /** Commander ends for help and for wrong arguments: 1 would say that something does not hold. */
@@ -20,7 +23,9 @@ program
   .description("Run the service. Settings come from the environment: docs/configuration.md.")
   .action(start);
 
-program.addCommand(verifyCommand().exitOverride(endUsage));
+for (const command of [verifyCommand(), listenCommand(), syncCommand(), rebuildCommand()]) {
+  program.addCommand(command.exitOverride(endUsage));
+}
 
 try {
   await program.parseAsync();

@@ -13,7 +13,11 @@ export type Reason =
   | "MESSAGE_TOO_LARGE"
   | "SHUTTING_DOWN"
   | "OVERLOADED"
-  | "INTERNAL";
+  | "INTERNAL"
+  | "INVALID_CURSOR"
+  | "CURSOR_EXPIRED"
+  | "SUBSCRIPTION_NOT_FOUND"
+  | "SUBSCRIPTION_TAKEN_OVER";
 
 /** A field that breaks a rule: its path in the request, and what the rule is. */
 export interface FieldViolation {

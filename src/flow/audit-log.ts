@@ -2,6 +2,7 @@ import type { Chain } from "../chain/port.js";
 import type { StoredIdentity } from "../store/chain-position.js";
 import type { Database } from "../store/database.js";
 import type { Acceptor } from "./accept.js";
+import type { Adopt } from "./follow.js";
 import type { ProgressWatch } from "./progress.js";
 import type { ProofMaker } from "./receipts.js";
 import type { Scale } from "../core/record.js";
@@ -26,4 +27,5 @@ export interface ChainConnection {
   readonly identity: StoredIdentity;
   /** The account that seals: 0x and 40 hex digits; empty where this service has no key. */
   readonly sealer: string;
+  readonly adopt: Adopt;
 }

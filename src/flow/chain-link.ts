@@ -1,6 +1,9 @@
 import type { Logger } from "pino";
 import type { Signer } from "../chain/signer.js";
-import type { Chain } from "../chain/port.js";
+import type { Chain, SealedEvent } from "../chain/port.js";
+import type { Finality } from "../chain/tail.js";
+import { adoptBatch } from "./adopt.js";
+import { Auditor } from "./auditor.js";
 import { followChain } from "./follow.js";
 import type { Database } from "../store/database.js";
 import type { ChainConnection } from "./audit-log.js";
@@ -9,6 +12,9 @@ import { Leader } from "./lead.js";
 import { Loop } from "./loop.js";
 import type { Turn } from "./loop.js";
 import type { ProgressWatch } from "./progress.js";
+import { Publisher } from "./publish.js";
+import type { Archive } from "./publish.js";
+import { retentionLoop } from "./retention.js";
 import { Sealer } from "./sealer.js";
 
 /** How to reach the chain: found anew whenever the connection is. */
@@ -24,18 +30,27 @@ export interface ChainAccess {
 export interface ChainLinkParts {
   readonly database: Database;
   readonly watch: ProgressWatch;
+  /** Called when following has changed something. */
+  readonly onFollowed?: () => void;
+  readonly archive: Archive;
   /** The log within the contract: 32 bytes. */
   readonly log: Uint8Array;
   readonly open: () => Promise<ChainAccess>;
-  readonly confirmations: number;
+  readonly finality: Finality;
   readonly pollMs: number;
   readonly maxRecords: number;
+  /** Share of the time that the auditor takes, from 1 to 100. */
+  readonly auditPercent: number;
+  /** Days that events are kept; 0 for ever. */
+  readonly eventRetentionDays: number;
   readonly logger: Logger;
 }
 
-const BLOCK_RANGE = 1_000;
+/** Most blocks that are asked for at once. */
+export const BLOCK_RANGE = 1_000;
 const WATCH_MS = 2_000;
 const SEAL_IDLE_MS = 1_000;
+const PUBLISH_IDLE_MS = 5_000;
 
 /** Looks at one and the same head behind ours after which the blocks above it count as gone. */
 const LOOKS_AT_SHORTER = 60;
@@ -48,6 +63,10 @@ export class ChainLink {
   readonly #connecting: Loop;
   readonly #sealing: Loop;
   readonly #following: Loop;
+  readonly #publishing: Loop;
+  readonly #auditor: Auditor;
+  readonly #retention: Loop;
+  readonly #publisher: Publisher;
   #connected:
     | {
         readonly access: ChainAccess;
@@ -67,6 +86,19 @@ export class ChainLink {
     });
     this.#sealing = new Loop("seal", () => this.#seal(), { idleMs: SEAL_IDLE_MS, log });
     this.#following = new Loop("follow", () => this.#follow(), { idleMs: pollMs, log });
+    this.#publisher = new Publisher(database, parts.archive);
+    this.#publishing = new Loop("publish", () => this.#publish(), {
+      idleMs: PUBLISH_IDLE_MS,
+      log,
+    });
+    this.#auditor = new Auditor({
+      database,
+      connection: () => (this.#leader.leads ? this.connection : undefined),
+      percent: parts.auditPercent,
+      log,
+    });
+    const { eventRetentionDays: days } = parts;
+    this.#retention = retentionLoop(database, days, () => this.#leader.leads, log);
   }
 
   /** The chain, once it was reached. */
@@ -78,7 +110,7 @@ export class ChainLink {
   async state() {
     const leads = this.#leader.leads;
     const isLed = leads || (await this.#leader.isLed());
-    return { leads, isLed, failure: this.#failure };
+    return { leads, isLed, failure: this.#failure, publishFailure: this.#publishing.failure };
   }
 
   get #failure(): string | undefined {
@@ -89,7 +121,7 @@ export class ChainLink {
   /** Connects; a failure that only a person can mend is thrown, any other is tried again later. */
   async connect(): Promise<void> {
     if (this.#connected !== undefined) return;
-    const { database, log, open, maxRecords, logger } = this.parts;
+    const { database, log, open, archive, maxRecords, logger } = this.parts;
     const access = await open();
     const { chain, contract, signer } = access;
     const identity = await connectLog(database, chain, contract, log);
@@ -98,18 +130,41 @@ export class ChainLink {
       chain,
       signer,
       identity,
+      keys: archive.keys,
       maxRecords,
       isAwaited: () => this.parts.watch.isAwaited,
+      onSealed: (number, publication) => {
+        this.#publisher.offer(number, publication);
+        this.#publishing.wake();
+      },
       onBroadcast: () => this.#following.wake(),
       log: logger,
     });
-    this.#connected = { access, connection: { chain, identity, sealer: signer.address }, sealer };
+    const adopt = async (event: SealedEvent) => {
+      await adoptBatch(database, archive, identity, event);
+      logger.warn({ batch: Number(event.seal.number) }, "adopted a batch that the database missed");
+    };
+    const connection = { chain, identity, sealer: signer.address, adopt };
+    this.#connected = { access, connection, sealer };
     this.wake();
   }
 
   start(): void {
-    for (const part of [this.#leader, this.#connecting, this.#sealing, this.#following])
+    for (const part of [
+      this.#leader,
+      this.#connecting,
+      this.#sealing,
+      this.#following,
+      this.#publishing,
+      this.#auditor,
+      this.#retention,
+    ])
       part.start();
+  }
+
+  /** Says that the chain may have done something. */
+  look(): void {
+    this.#following.wake();
   }
 
   /** Says that there is something to seal. */
@@ -124,6 +179,8 @@ export class ChainLink {
 
   async stop(): Promise<void> {
     await Promise.all([this.#connecting.stop(), this.#sealing.stop(), this.#following.stop()]);
+    await this.#publishing.stop();
+    await Promise.all([this.#auditor.stop(), this.#retention.stop()]);
     await this.#leader.stop();
   }
 
@@ -150,17 +207,23 @@ export class ChainLink {
 
   async #follow(): Promise<Turn> {
     if (this.#connected === undefined || !this.#leader.leads) return "idle";
-    const { database, confirmations, watch } = this.parts;
-    const { chain, identity } = this.#connected.connection;
+    const { database, finality, watch } = this.parts;
+    const { chain, identity, adopt } = this.#connected.connection;
     const trustsShorter = this.#behind.looks >= LOOKS_AT_SHORTER;
-    const options = { confirmations, range: BLOCK_RANGE, trustsShorter };
-    const { changed, behind } = await followChain(database, chain, identity, options);
+    const options = { ...finality, range: BLOCK_RANGE, trustsShorter };
+    const { changed, behind } = await followChain(database, chain, identity, options, adopt);
     const looks = behind === this.#behind.headHash ? this.#behind.looks + 1 : 1;
     this.#behind = behind === undefined ? NOT_BEHIND : { headHash: behind, looks };
     if (changed) {
       watch.changed();
+      this.parts.onFollowed?.();
       this.#sealing.wake();
     }
     return "idle";
+  }
+
+  async #publish(): Promise<Turn> {
+    if (this.#connected === undefined || !this.#leader.leads) return "idle";
+    return this.#publisher.turn(this.#connected.connection.identity);
   }
 }

@@ -1,4 +1,5 @@
 import { sameBytes } from "../core/bytes.js";
+import type { LogId } from "../core/head.js";
 import type { Chain } from "../chain/port.js";
 import type { Database } from "../store/database.js";
 import { storedIdentity, storeIdentity } from "../store/chain-position.js";
@@ -18,6 +19,10 @@ export async function connectLog(
   chain: Chain,
   contract: string,
   log: Uint8Array,
+  options: {
+    /** Whether an empty database may take over a log that has batches: to be rebuilt from it. */
+    readonly mayHaveBatches: boolean;
+  } = { mayHaveBatches: false },
 ): Promise<StoredIdentity> {
   const chainId = await chain.chainId();
   const genesisHash = await chain.genesisHash();
@@ -29,7 +34,20 @@ export async function connectLog(
         "`npm run migrate` and set BLOCKCHAIN_CONTRACT_ADDRESS to the address that it prints",
     );
   }
-  return stored ?? (await firstContact(database, chain, { chainId, genesisHash, contract, log }));
+  if (stored !== undefined) return stored;
+  const found = { chainId, genesisHash, contract, log };
+  const { number } = await chain.lastSealed(found);
+  if (number > 0n && !options.mayHaveBatches) {
+    throw new Misconfigured(
+      `the log has ${number} batches on chain that this empty database does not know: bring them back ` +
+        "with `anchord rebuild`, or use the database that sealed them, or another LOG_NAME",
+    );
+  }
+  const deployBlock =
+    number > 0n ? await firstSealBlock(chain, found) : (await chain.latestBlock()).number + 1;
+  const identity = { ...found, deployBlock };
+  await storeIdentity(database, identity);
+  return (await storedIdentity(database)) ?? identity;
 }
 
 type Found = Omit<StoredIdentity, "deployBlock">;
@@ -50,20 +68,16 @@ function checkSame(stored: StoredIdentity, found: Found): void {
   if (!sameBytes(stored.log, found.log)) throw differ("another log:", "LOG_NAME", "LOG_NAME");
 }
 
-async function firstContact(
-  database: Database,
-  chain: Chain,
-  found: Found,
-): Promise<StoredIdentity> {
-  const latest = await chain.latestBlock();
-  const { number } = await chain.lastSealed(found);
-  if (number > 0n) {
-    throw new Misconfigured(
-      `the log has ${number} batches on chain that this empty database does not know: use the ` +
-        "database that sealed them, or another LOG_NAME",
-    );
+/** The first block that is not older than the first batch, whose time the contract knows. */
+async function firstSealBlock(chain: Chain, log: LogId): Promise<number> {
+  const first = await chain.batch(log, 1n);
+  let low = 0;
+  let high = (await chain.latestBlock()).number;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const block = await chain.block(middle);
+    if (block !== undefined && BigInt(block.time) >= (first?.time ?? 0n)) high = middle;
+    else low = middle + 1;
   }
-  const identity = { ...found, deployBlock: latest.number + 1 };
-  await storeIdentity(database, identity);
-  return (await storedIdentity(database)) ?? identity;
+  return low;
 }

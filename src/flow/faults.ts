@@ -10,7 +10,11 @@ export type FaultPoint =
   | "submit.before-broadcast"
   | "submit.after-broadcast"
   | "follow.before-commit"
-  | "follow.after-commit";
+  | "follow.after-commit"
+  | "publish.before-manifest"
+  | "publish.before-commit"
+  | "adopt.before-commit"
+  | "adopt.after-commit";
 
 let armed: { readonly name: string; left: number } | undefined;
 

@@ -1,10 +1,10 @@
 import { sameBytes, unhex } from "../core/bytes.js";
 import type { LogId } from "../core/head.js";
 import type { Chain, SealedEvent } from "../chain/port.js";
-import { chainSteps } from "../chain/tail.js";
+import { chainSteps, rememberedFrom } from "../chain/tail.js";
 import type { ChainStep, FollowedSeal, TailOptions } from "../chain/tail.js";
-import { anchorBatch, findBatch, retractAbove } from "../store/batches.js";
-import type { StoredAnchor } from "../store/batches.js";
+import { anchorBatch, anchoredBatches, findBatch, retractAbove } from "../store/batches.js";
+import type { AnchoredBatch, StoredAnchor } from "../store/batches.js";
 import {
   chainPosition,
   followedBlocks,
@@ -12,7 +12,10 @@ import {
   rememberBlocks,
   setPosition,
 } from "../store/chain-position.js";
+import type { ChainPosition } from "../store/chain-position.js";
 import type { Database } from "../store/database.js";
+import { appendFeed, Level } from "../store/feed.js";
+import type { BatchHappening } from "../store/feed.js";
 import { mineOperation, reopenOperations } from "../store/operations.js";
 import { faultPoint } from "./faults.js";
 
@@ -29,89 +32,133 @@ export interface Followed {
   readonly behind: string | undefined;
 }
 
+/** Brings a batch that the chain has and the database does not into the database. */
+export type Adopt = (event: SealedEvent) => Promise<void>;
+
 /** Follows the chain once, until it has caught up. */
 export async function followChain(
   database: Database,
   chain: Chain,
   id: LogId,
   options: TailOptions,
+  adopt: Adopt,
 ): Promise<Followed> {
-  const position = await chainPosition(database);
+  let position = await chainPosition(database);
   if (position === undefined) return { changed: false, behind: undefined };
   const state = { ...position, blocks: await followedBlocks(database) };
-  let finalNumber = position.finalNumber;
   let changed = false;
   for await (const step of chainSteps(chain, id, state, options)) {
     if (step.type === "behind") return { changed, behind: step.headHash };
-    if (step.type === "reorganised") await applyReorganisation(database, step.toBlock, finalNumber);
-    else {
-      await applyAdvance(database, chain, step, options);
-      finalNumber = step.finalNumber;
-    }
+    position =
+      step.type === "reorganised"
+        ? await applyReorganisation(database, step.toBlock, position)
+        : await applyAdvance(database, { step, position, options, seals: await ours(step) });
     changed = true;
   }
   return { changed, behind: undefined };
+
+  /** The seals of a step with their anchors, every one of a batch that the database has. */
+  async function ours({ seals }: Advance): Promise<[number, StoredAnchor][]> {
+    const anchors = await inParallel(seals, (event) => anchorOf(chain, event));
+    for (const event of seals) await requireOurs(database, event, adopt);
+    return seals.map(({ seal }, i) => [Number(seal.number), anchors[i] as StoredAnchor]);
+  }
 }
+
+type Advance = ChainStep & { readonly type: "advanced" };
 
 /** Batches above the block go back to waiting; their signed bytes will be broadcast again. */
 async function applyReorganisation(
   database: Database,
   toBlock: number,
-  finalNumber: number,
-): Promise<void> {
+  { confirmedNumber, finalNumber }: ChainPosition,
+): Promise<ChainPosition> {
+  const position = {
+    blockNumber: toBlock,
+    confirmedNumber: Math.min(confirmedNumber, toBlock),
+    finalNumber,
+  };
   await database.transact(async (trx) => {
+    const left = await anchoredBatches(trx, toBlock, Number.MAX_SAFE_INTEGER);
+    const retracted = left.map(({ number, anchor }): BatchHappening => {
+      const level = anchor.blockNumber <= confirmedNumber ? Level.Confirmed : Level.Provisional;
+      return { kind: "RETRACTED", level, batchNumber: number, anchor };
+    });
+    await appendFeed(trx, retracted.reverse(), finalNumber);
     await retractAbove(trx, toBlock);
     await reopenOperations(trx);
     await forgetBlocks(trx, { above: toBlock });
-    await setPosition(trx, { blockNumber: toBlock, finalNumber });
+    await setPosition(trx, position);
   });
+  return position;
 }
 
 async function applyAdvance(
   database: Database,
-  chain: Chain,
-  step: ChainStep & { type: "advanced" },
-  { confirmations }: TailOptions,
-): Promise<void> {
-  const anchors: [number, StoredAnchor][] = [];
-  for (const event of step.seals) {
-    const [anchor] = await Promise.all([anchorOf(chain, event), checkOurs(database, event)]);
-    anchors.push([Number(event.seal.number), anchor]);
-  }
-  const { blockNumber, finalNumber, blocks } = step;
+  {
+    step,
+    position,
+    options,
+    seals,
+  }: {
+    readonly step: Advance;
+    readonly position: ChainPosition;
+    readonly options: TailOptions;
+    readonly seals: readonly (readonly [number, StoredAnchor])[];
+  },
+): Promise<ChainPosition> {
+  const { blockNumber, confirmedNumber, finalNumber, blocks } = step;
+  const oldest = rememberedFrom(blockNumber, finalNumber, options.confirmations);
   await faultPoint("follow.before-commit");
   await database.transact(async (trx) => {
-    for (const [number, anchor] of anchors) {
+    for (const [number, anchor] of seals) {
       await anchorBatch(trx, number, anchor);
       await mineOperation(trx, anchor.transactionHash);
     }
+    const provisional = seals.map(([number, anchor]) => ({ number, anchor }));
+    const confirmed = await anchoredBatches(trx, position.confirmedNumber, confirmedNumber);
+    const final = await anchoredBatches(trx, position.finalNumber, finalNumber);
+    const happenings = [
+      ...provisional.map(sealedAt(Level.Provisional)),
+      ...confirmed.map(sealedAt(Level.Confirmed)),
+      ...final.map(sealedAt(Level.Final)),
+    ];
+    await appendFeed(trx, happenings, position.finalNumber);
     await rememberBlocks(trx, blocks);
-    await forgetBlocks(trx, { below: blockNumber - confirmations - 2 * REMEMBERED });
-    await setPosition(trx, { blockNumber, finalNumber });
+    await forgetBlocks(trx, { below: oldest });
+    await setPosition(trx, { blockNumber, confirmedNumber, finalNumber });
   });
   await faultPoint("follow.after-commit");
+  return { blockNumber, confirmedNumber, finalNumber };
 }
 
-/** Blocks beyond finality that stay in the table. */
-const REMEMBERED = 16;
-
-async function checkOurs(database: Database, { seal, head }: SealedEvent): Promise<void> {
-  const ours = await findBatch(database, Number(seal.number));
-  if (ours === undefined) {
-    throw new Diverged(
-      `the chain has batch ${seal.number}, which this database does not: it is older than the chain, ` +
-        "or another service seals the same log. Sealing has stopped; restore the newer database",
-    );
-  }
-  if (!sameBytes(ours.head, head)) {
-    throw new Diverged(
-      `batch ${seal.number} on chain is not the one in this database: another service seals the same ` +
-        "log, or the database was changed. Sealing has stopped; run VerifyLog",
-    );
-  }
+/** The happening of a batch's coming to stand at a level. */
+export function sealedAt(level: BatchHappening["level"]) {
+  return ({ number, anchor }: AnchoredBatch): BatchHappening => ({
+    kind: "SEALED",
+    level,
+    batchNumber: number,
+    anchor,
+  });
 }
 
-async function anchorOf(chain: Chain, event: FollowedSeal): Promise<StoredAnchor> {
+/** A batch of the chain must be one of the database; what it misses is adopted. Throws Diverged. */
+export async function requireOurs(
+  database: Database,
+  event: SealedEvent,
+  adopt: Adopt,
+): Promise<void> {
+  const ours = await findBatch(database, Number(event.seal.number));
+  if (ours === undefined) return adopt(event);
+  if (sameBytes(ours.head, event.head)) return;
+  throw new Diverged(
+    `batch ${event.seal.number} on chain is not the one in this database: another service seals the ` +
+      "same log, or the database was changed. Sealing has stopped; run VerifyLog",
+  );
+}
+
+/** Where a seal stands, as the batch's row has it. */
+export async function anchorOf(chain: Chain, event: FollowedSeal): Promise<StoredAnchor> {
   const mined = await chain.mined(event.transactionHash);
   if (mined?.blockHash !== event.blockHash) {
     throw new Error(`block ${event.blockNumber} was replaced while it was read`);
@@ -123,4 +170,16 @@ async function anchorOf(chain: Chain, event: FollowedSeal): Promise<StoredAnchor
     blockTime: event.blockTime,
     gasUsed: mined.gasUsed,
   };
+}
+
+/** Requests on their way to the node at once. */
+const MOST_REQUESTS = 16;
+
+/** Results in the order of the items, a bounded number of them in the making at once. */
+async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (let at = 0; at < items.length; at += MOST_REQUESTS) {
+    results.push(...(await Promise.all(items.slice(at, at + MOST_REQUESTS).map(work))));
+  }
+  return results;
 }

@@ -37,6 +37,12 @@ export class Leader {
     this.#loop.start();
   }
 
+  /** Takes the lease now, if nobody else has it. Returns whether this process leads. */
+  async claim(): Promise<boolean> {
+    await this.#renew();
+    return this.leads;
+  }
+
   /** Gives the lease back, so that another daemon takes over at once. */
   async stop(): Promise<void> {
     await this.#loop.stop();

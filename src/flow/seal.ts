@@ -1,5 +1,7 @@
 import { placeRecords } from "../core/batch.js";
 import { ZERO32 } from "../core/bytes.js";
+import { publicationOf } from "../core/publication.js";
+import type { ContentKey, Publication } from "../core/publication.js";
 import { findNonce, genesisHead, nextHead } from "../core/head.js";
 import type { LogId } from "../core/head.js";
 import { merkleRoot } from "../core/merkle.js";
@@ -11,6 +13,7 @@ import { linkedRecords } from "../store/records.js";
 export interface NewBatch {
   readonly batch: StoredBatch;
   readonly leaves: readonly StoredLeaf[];
+  readonly publication: Publication;
 }
 
 /** Makes the next batch of what is pending; undefined where nothing is. */
@@ -18,7 +21,12 @@ export async function nextBatch(
   database: Database,
   log: LogId,
   last: StoredBatch | undefined,
-  options: { readonly maxRecords: number; readonly difficulty: number },
+  options: {
+    readonly maxRecords: number;
+    readonly difficulty: number;
+    /** The key that the batch is published with. */
+    readonly key: ContentKey;
+  },
 ): Promise<NewBatch | undefined> {
   const firstSeq = last === undefined ? 0 : last.firstSeq + Number(last.seal.size);
   const pending = await linkedRecords(database, firstSeq, options.maxRecords);
@@ -28,11 +36,17 @@ export async function nextBatch(
     throw new Error(`record ${firstSeq + gap} is missing from the database: restore it`);
   const placed = placeRecords(pending);
   const previousHead = last?.head ?? genesisHead(log);
+  const root = merkleRoot(placed.map(({ leaf }) => leaf));
+  const createTime = Date.now();
+  const publication = publicationOf(
+    pending.map(({ entry }) => entry),
+    { key: options.key, genesisHead: genesisHead(log), root, createTime },
+  );
   const unworked = {
     number: (last?.seal.number ?? 0n) + 1n,
-    root: merkleRoot(placed.map(({ leaf }) => leaf)),
+    root,
     size: BigInt(placed.length),
-    manifestDigest: ZERO32,
+    manifestDigest: publication.digest,
     trailsRoot: ZERO32,
     nonce: 0n,
   };
@@ -43,9 +57,10 @@ export async function nextBatch(
       previousHead,
       head: nextHead(previousHead, seal),
       firstSeq,
-      createTime: Date.now(),
+      createTime,
       anchor: undefined,
     },
     leaves: placed.map(({ index, leaf }, i) => ({ seq: firstSeq + i, trailIndex: index, leaf })),
+    publication,
   };
 }

@@ -1,11 +1,14 @@
 import type { Logger } from "pino";
 import { hex0x, sameBytes, unhex } from "../core/bytes.js";
 import type { SignedCall } from "../core/operation.js";
+import type { Publication } from "../core/publication.js";
 import type { Chain, Fees } from "../chain/port.js";
 import { BroadcastRefused } from "../chain/port.js";
 import type { Signer } from "../chain/signer.js";
-import { firstUnanchored, insertBatch, lastBatch } from "../store/batches.js";
+import type { ContentKeys } from "../content/keys.js";
+import { findBatch, firstUnanchored, insertBatch, lastBatch } from "../store/batches.js";
 import type { StoredBatch } from "../store/batches.js";
+import { chainPosition } from "../store/chain-position.js";
 import type { StoredIdentity } from "../store/chain-position.js";
 import type { Database } from "../store/database.js";
 import {
@@ -15,6 +18,8 @@ import {
   sentOperation,
 } from "../store/operations.js";
 import type { Operation } from "../store/operations.js";
+import { appendFeed } from "../store/feed.js";
+import { insertPublication } from "../store/publications.js";
 import { faultPoint } from "./faults.js";
 import { Diverged } from "./follow.js";
 import type { Turn } from "./loop.js";
@@ -26,10 +31,14 @@ export interface SealerParts {
   readonly chain: Chain;
   readonly signer: Signer;
   readonly identity: StoredIdentity;
+  /** What batches are published with. */
+  readonly keys: ContentKeys;
   /** Most records of one batch. */
   readonly maxRecords: number;
   /** Whether a caller waits for its record to be on the chain. */
   readonly isAwaited: () => boolean;
+  /** Called after a batch was stored. */
+  readonly onSealed: (number: number, publication: Publication) => void;
   /** Called after a transaction was handed to the node. */
   readonly onBroadcast: () => void;
   readonly log: Logger;
@@ -86,17 +95,21 @@ export class Sealer {
     const restMs = this.#rest();
     if (restMs > 0) return { restMs };
     const since = Date.now();
-    const { database, identity, maxRecords } = this.parts;
+    const { database, identity, keys, maxRecords } = this.parts;
     const difficulty = await this.#checkChain(last);
-    const next = await nextBatch(database, identity, last, { maxRecords, difficulty });
+    const { current: key } = keys;
+    const next = await nextBatch(database, identity, last, { maxRecords, difficulty, key });
     if (next === undefined) return "idle";
     const signed = await this.#sign(next.batch);
     await faultPoint("seal.before-commit");
+    const number = Number(next.batch.seal.number);
     await database.transact(async (trx) => {
       await insertBatch(trx, next.batch, next.leaves);
-      await insertOperation(trx, Number(next.batch.seal.number), signed, Date.now());
+      await insertPublication(trx, number, key.id, null);
+      await insertOperation(trx, number, signed, Date.now());
     });
     await faultPoint("seal.after-commit");
+    this.parts.onSealed(number, next.publication);
     const full = next.leaves.length === maxRecords;
     this.#sealing = full ? undefined : { since };
     await this.#send(signed);
@@ -120,9 +133,10 @@ export class Sealer {
     const { chain, identity } = this.parts;
     const onChain = await chain.lastSealed(identity);
     if (onChain.number > (last?.seal.number ?? 0n)) {
-      throw new Diverged(
+      throw new Error(
         `the chain has ${onChain.number} batches, this database ${last?.seal.number ?? 0}: it is ` +
-          "older than the chain. Sealing has stopped; restore the newer database",
+          "older than the chain. Sealing waits until following has adopted what is missing; what " +
+          "following has passed already, SyncBlocks adopts",
       );
     }
     await this.#requireRole();
@@ -151,8 +165,23 @@ export class Sealer {
     const mined = await chain.mined(hash);
     if (mined === undefined) return this.#sendAgain(operation);
     if (!mined.succeeded) return this.#fail(operation, await this.#revertReason(batch));
-    this.parts.onBroadcast();
-    return "idle";
+    return this.#awaitFollowing(batch);
+  }
+
+  /** The chain has a batch. Throws where following has passed it, and so will not see it. */
+  async #awaitFollowing({ seal }: StoredBatch): Promise<Turn> {
+    const { chain, database } = this.parts;
+    const { number: latest } = await chain.latestBlock();
+    const followed = (await chainPosition(database))?.blockNumber ?? -1;
+    if (followed < latest) {
+      this.parts.onBroadcast();
+      return "idle";
+    }
+    const batch = await findBatch(database, Number(seal.number)); // it may have been seen by now
+    if (batch?.anchor !== undefined) return "again";
+    throw new Error(
+      `batch ${seal.number} is on chain, but following missed it: call SyncBlocks. Sealing waits`,
+    );
   }
 
   async #sendAgain(operation: Operation): Promise<Turn> {
@@ -184,8 +213,7 @@ export class Sealer {
             "seals the same log. Sealing has stopped; run VerifyLog",
         );
       }
-      this.parts.onBroadcast();
-      return "idle"; // another transaction has sealed it: following will see it
+      return this.#awaitFollowing(batch); // another transaction has sealed it
     }
     const call = chain.sealCall(identity, batch.previousHead, batch.seal);
     const refusal = await chain.preflight(call, signer.address);
@@ -203,7 +231,13 @@ export class Sealer {
   async #fail(operation: Operation, reason: string): Promise<Turn> {
     const { database, log } = this.parts;
     log.error({ batch: operation.batchNumber, reason }, "a seal ended without effect");
-    await database.transact((trx) => failOperation(trx, operation.id, reason));
+    const { batchNumber, transactionHash } = operation;
+    const detail = JSON.stringify({ transactionHash: hex0x(transactionHash), reason });
+    const told = (await chainPosition(database))?.finalNumber ?? -1;
+    await database.transact(async (trx) => {
+      await failOperation(trx, operation.id, reason);
+      await appendFeed(trx, [{ kind: "OPERATION_FAILED", batchNumber, detail }], told);
+    });
     this.reset();
     return "again";
   }

@@ -72,7 +72,7 @@ export async function appendUnits(
 }
 
 /** Takes the lock that orders all writers, and room for so many records. Returns the first position. */
-async function lockTail(trx: Transaction<Tables>, count: number): Promise<number> {
+export async function lockTail(trx: Transaction<Tables>, count: number): Promise<number> {
   await trx
     .updateTable("tail")
     .set((eb) => ({ length: eb("length", "+", count) }))
@@ -82,7 +82,8 @@ async function lockTail(trx: Transaction<Tables>, count: number): Promise<number
   return Number(length) - count;
 }
 
-async function setTail(trx: Transaction<Tables>, length: number): Promise<void> {
+/** Says how many records there are. Requires the lock. */
+export async function setTail(trx: Transaction<Tables>, length: number): Promise<void> {
   await trx.updateTable("tail").set({ length }).where("id", "=", 1).execute();
 }
 
@@ -92,7 +93,7 @@ interface KnownRequest extends StoredRecord {
 }
 
 /** The requests among these that are in the database already, by key. */
-async function knownRequests(
+export async function knownRequests(
   trx: Transaction<Tables>,
   records: readonly EncodedRecord[],
 ): Promise<Map<string, KnownRequest>> {
@@ -121,7 +122,8 @@ async function knownRequests(
   return known;
 }
 
-function requestKey(caller: string, id: string): string {
+/** What a request id is known by. */
+export function requestKey(caller: string, id: string): string {
   return `${caller}\n${id}`;
 }
 
@@ -152,7 +154,8 @@ function placeUnit(
   return { appended };
 }
 
-async function writeFresh(
+/** Writes records and their request ids from a position on. Requires the lock. */
+export async function writeFresh(
   trx: Transaction<Tables>,
   fresh: readonly EncodedRecord[],
   first: number,

@@ -186,6 +186,30 @@ export async function retractAbove(trx: Transaction<Tables>, blockNumber: number
     .execute();
 }
 
+/** A batch in a block. */
+export interface AnchoredBatch {
+  readonly number: number;
+  readonly anchor: StoredAnchor;
+}
+
+/** The batches in blocks above one number and up to another, in their order. */
+export async function anchoredBatches(
+  trx: Transaction<Tables>,
+  aboveBlock: number,
+  toBlock: number,
+): Promise<AnchoredBatch[]> {
+  if (toBlock <= aboveBlock) return [];
+  const rows = await batches(trx)
+    .where("block_number", ">", aboveBlock)
+    .where("block_number", "<=", toBlock)
+    .orderBy("number")
+    .execute();
+  return rows.map((row) => ({
+    number: Number(row.number),
+    anchor: anchorOf(row) as StoredAnchor,
+  }));
+}
+
 /** How far the log has come: each number is the position after the last record in that state. */
 export interface Progress {
   /** Number of the last batch on the chain; 0 before there is one. */

@@ -17,6 +17,8 @@ export interface StoredIdentity extends LogId {
 export interface ChainPosition {
   /** Number of the last block followed. */
   readonly blockNumber: number;
+  /** Number of the last block that has its confirmations; −1 before there is one. */
+  readonly confirmedNumber: number;
   /** Number of the last block that is final; −1 before there is one. */
   readonly finalNumber: number;
 }
@@ -59,7 +61,12 @@ export async function storeIdentity(database: Database, identity: StoredIdentity
       .execute();
     await trx
       .insertInto("chain_position")
-      .values({ id: 1, block_number: identity.deployBlock - 1, final_number: -1 })
+      .values({
+        id: 1,
+        block_number: identity.deployBlock - 1,
+        confirmed_number: -1,
+        final_number: -1,
+      })
       .execute();
   });
 }
@@ -69,7 +76,13 @@ export async function chainPosition(database: Database): Promise<ChainPosition |
   const row = await database.read((db) =>
     db.selectFrom("chain_position").selectAll().executeTakeFirst(),
   );
-  return row && { blockNumber: Number(row.block_number), finalNumber: Number(row.final_number) };
+  return (
+    row && {
+      blockNumber: Number(row.block_number),
+      confirmedNumber: Number(row.confirmed_number),
+      finalNumber: Number(row.final_number),
+    }
+  );
 }
 
 /** Moves the position. */
@@ -79,7 +92,11 @@ export async function setPosition(
 ): Promise<void> {
   await trx
     .updateTable("chain_position")
-    .set({ block_number: position.blockNumber, final_number: position.finalNumber })
+    .set({
+      block_number: position.blockNumber,
+      confirmed_number: position.confirmedNumber,
+      final_number: position.finalNumber,
+    })
     .where("id", "=", 1)
     .execute();
 }

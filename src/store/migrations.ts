@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { Migrator, sql } from "kysely";
 import type { Kysely, Migration } from "kysely";
 import type { Database, Flavour } from "./database.js";
@@ -85,20 +86,88 @@ const CHANGES: Readonly<Record<string, (types: ColumnTypes) => Change>> = {
       holder ${t.text(256)} not null,
       expire_time bigint not null)`),
   "0018-tail-row": () => row("tail (id, length) values (1, 0)"),
+  "0019-chain-position-confirmed": () =>
+    column("chain_position", "confirmed_number", "bigint not null default -1"),
+  "0020-feed": (t) =>
+    table(`feed (
+      id ${t.key} primary key,
+      epoch ${t.text(16)} not null,
+      first_number bigint not null,
+      next_number bigint not null)`),
+  "0021-feed-row": () =>
+    row(
+      `feed (id, epoch, first_number, next_number) values (1, '${randomBytes(8).toString("hex")}', 1, 1)`,
+    ),
+  "0022-events": (t) =>
+    table(`events (
+      number ${t.key} primary key,
+      kind ${t.text(32)} not null,
+      finality bigint not null,
+      batch_number bigint not null,
+      block_number bigint,
+      block_hash ${t.digest},
+      block_time bigint,
+      transaction_hash ${t.digest},
+      gas_used bigint,
+      occurrence bigint not null,
+      final_number bigint not null,
+      detail ${t.blob} not null,
+      create_time bigint not null)`),
+  "0023-events-by-batch": () => index("events_by_batch", "events", "batch_number"),
+  "0024-events-by-block": () => index("events_by_block", "events", "block_number"),
+  "0025-subscriptions": (t) =>
+    table(`subscriptions (
+      name ${t.text(128)} primary key,
+      number bigint not null,
+      done bigint not null,
+      holder ${t.text(64)} not null,
+      create_time bigint not null,
+      acknowledge_time bigint)`),
+  "0026-publications": (t) =>
+    table(`publications (
+      batch_number ${t.key} primary key,
+      key_id ${t.digest} not null,
+      publish_time bigint)`),
+  "0027-publications-by-time": () =>
+    index("publications_by_time", "publications", "publish_time, batch_number"),
+  "0028-audit": (t) =>
+    table(`audit (
+      id ${t.key} primary key,
+      next_batch bigint not null,
+      pass_start_time bigint not null,
+      pass_end_time bigint,
+      problem ${t.blob} not null,
+      problem_time bigint)`),
+  "0029-follow-again": () => followAgain,
 };
 
 /** Brings the schema up to date. Safe to call from several processes at once. */
-export async function migrate(database: Database): Promise<void> {
-  const types = columnTypes(database.flavour);
+export async function migrate({ schema, flavour }: Database): Promise<void> {
+  if (flavour === "mysql") return applyChanges(schema, flavour);
+  // The migrator takes a lock in MySQL alone; SQLite's is that of a writing transaction.
+  await schema.connection().execute(async (db) => {
+    await sql`begin immediate`.execute(db);
+    try {
+      await applyChanges(db, flavour);
+      await sql`commit`.execute(db);
+    } catch (error) {
+      await sql`rollback`.execute(db);
+      throw error;
+    }
+  });
+}
+
+async function applyChanges(schema: Database["schema"], flavour: Flavour): Promise<void> {
+  const types = columnTypes(flavour);
   const migrator = new Migrator({
-    db: database.schema,
+    db: schema,
     provider: {
       getMigrations: () =>
         Promise.resolve(
           Object.fromEntries(
             Object.entries(CHANGES).map(([name, change]): [string, Migration] => [
               name,
-              { up: (db) => change(types)(db, database.flavour) },
+              { up: (db) => change(types)(db, flavour) },
             ]),
           ),
         ),
@@ -110,10 +179,31 @@ export async function migrate(database: Database): Promise<void> {
 
 type Change = (db: Kysely<unknown>, flavour: Flavour) => Promise<void>;
 
+/** A database from before there was a feed follows the chain once more, which writes it. */
+async function followAgain(db: Kysely<unknown>): Promise<void> {
+  await sql`
+    update batches set transaction_hash = null, block_number = null, block_hash = null,
+      block_time = null, gas_used = null`.execute(db);
+  await sql`delete from blocks`.execute(db);
+  await sql`
+    update chain_position set final_number = -1, confirmed_number = -1,
+      block_number = (select deploy_block - 1 from identity)`.execute(db);
+}
+
 function table(definition: string): Change {
   return async (db, flavour) => {
     const text = flavour === "mysql" ? definition.replaceAll('"', "`") : definition;
     await sql.raw(`create table if not exists ${text}`).execute(db);
+  };
+}
+
+/** Neither database has ADD COLUMN IF NOT EXISTS. */
+function column(of: string, name: string, definition: string): Change {
+  return async (db) => {
+    const tables = await db.introspection.getTables();
+    const known = tables.find((found) => found.name === of)?.columns ?? [];
+    if (known.some((found) => found.name === name)) return;
+    await sql.raw(`alter table ${of} add column ${name} ${definition}`).execute(db);
   };
 }
 

@@ -141,6 +141,14 @@ export async function nextStoredNonce(
   return row === undefined || row.nonce === null ? 0 : Number(row.nonce) + 1;
 }
 
+/** Whether this database has ever sent a call. */
+export async function hasOperations(database: Database): Promise<boolean> {
+  const row = await database.read((db) =>
+    db.selectFrom("operations").select("id").limit(1).executeTakeFirst(),
+  );
+  return row !== undefined;
+}
+
 /** How many calls ended without effect, and why the last one did. */
 export async function failedOperations(
   database: Database,

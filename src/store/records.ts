@@ -1,9 +1,11 @@
-import type { ExpressionBuilder, Kysely } from "kysely";
+import { sql } from "kysely";
+import type { ExpressionBuilder, Kysely, Selectable } from "kysely";
 import type { Unplaced } from "../core/batch.js";
+import type { TrailLeaf } from "../core/trail.js";
 import type { StoredRecord } from "./append.js";
 import type { Database } from "./database.js";
 import { text } from "./tables.js";
-import type { Tables } from "./tables.js";
+import type { RecordsTable, Tables } from "./tables.js";
 
 /** A stored record with its place in its trail, once it is in a batch. */
 export interface PlacedRecord extends StoredRecord {
@@ -104,12 +106,17 @@ export async function countByType(
   return rows.map(({ type, count }) => ({ type: text(type), count: Number(count) }));
 }
 
+/** A record that waits for a batch. */
+export interface PendingRecord extends Unplaced {
+  readonly entry: Uint8Array;
+}
+
 /** Records from a position on, in log order, each with the one before it in its trail. */
 export async function linkedRecords(
   database: Database,
   fromSeq: number,
   limit: number,
-): Promise<Unplaced[]> {
+): Promise<PendingRecord[]> {
   const rows = await database.read((db) =>
     db
       .with("page", (cte) =>
@@ -154,17 +161,67 @@ export async function linkedRecords(
           ]),
       )
       .selectFrom("placed")
+      .innerJoin("records", "records.seq", "placed.seq")
       .leftJoin("leaves", "leaves.seq", "placed.previous")
-      .select(["placed.seq", "placed.id", "previous", "trail_index", "leaf"])
+      .select(["placed.seq", "placed.id", "entry", "previous", "trail_index", "leaf"])
       .orderBy("placed.seq")
       .execute(),
   );
-  return rows.map(({ seq, id, previous, trail_index, leaf }) => ({
+  return rows.map(({ seq, id, entry, previous, trail_index, leaf }) => ({
     seq: Number(seq),
     id,
+    entry,
     previousSeq: previous === null ? undefined : Number(previous),
     previous: leaf === null ? undefined : { index: Number(trail_index), leaf },
   }));
+}
+
+/** The last leaf of each subject's trail below a position, with the record's place in the log. */
+export async function trailEnds(
+  database: Database,
+  subjects: readonly string[],
+  belowSeq: number,
+): Promise<Map<string, { readonly seq: number; readonly previous: TrailLeaf }>> {
+  const ends = new Map<string, { readonly seq: number; readonly previous: TrailLeaf }>();
+  for (let at = 0; at < subjects.length; at += 500) {
+    const rows = await database.read((db) =>
+      db
+        .with("ends", (cte) =>
+          cte
+            .selectFrom("records")
+            .select((eb) => ["subject", eb.fn.max("seq").as("seq")])
+            .where("subject", "in", subjects.slice(at, at + 500))
+            .where("seq", "<", belowSeq)
+            .groupBy("subject"),
+        )
+        .selectFrom("ends")
+        .innerJoin("leaves", "leaves.seq", "ends.seq")
+        .select(["subject", "ends.seq", "trail_index", "leaf"])
+        .execute(),
+    );
+    for (const { subject, seq, trail_index, leaf } of rows) {
+      ends.set(text(subject), { seq: Number(seq), previous: { index: Number(trail_index), leaf } });
+    }
+  }
+  return ends;
+}
+
+/** The entries of a range of positions, in log order. */
+export async function entriesOf(
+  database: Database,
+  fromSeq: number,
+  toSeq: number,
+): Promise<Uint8Array[]> {
+  const rows = await database.read((db) =>
+    db
+      .selectFrom("records")
+      .select("entry")
+      .where("seq", ">=", fromSeq)
+      .where("seq", "<", toSeq)
+      .orderBy("seq")
+      .execute(),
+  );
+  return rows.map(({ entry }) => entry);
 }
 
 /** A record with every column of its row that derives from its entry, for comparison. */
@@ -189,13 +246,51 @@ export async function recordRows(
       .orderBy("records.seq")
       .execute(),
   );
-  return rows.map((row) => ({
+  return rows.map(recordRow);
+}
+
+/** The first records of a range, in log order: no more once their entries have so many bytes. */
+export async function recordPage(
+  database: Database,
+  fromSeq: number,
+  toSeq: number,
+  mostBytes: number,
+): Promise<RecordRow[]> {
+  const rows = await database.read((db) =>
+    db
+      .with("sizes", (cte) =>
+        cte
+          .selectFrom("records")
+          .select([
+            "seq",
+            sql<number>`sum(length(entry)) over (order by seq) - length(entry)`.as("before"),
+          ])
+          .where("seq", ">=", fromSeq)
+          .where("seq", "<", toSeq),
+      )
+      .selectFrom("sizes")
+      .innerJoin("records", "records.seq", "sizes.seq")
+      .leftJoin("leaves", "leaves.seq", "records.seq")
+      .select(["records.seq", "id", "entry", "trail_index", "leaf"])
+      .select(["subject", "type", "actor", "occur_time"])
+      .where("before", "<", mostBytes)
+      .orderBy("records.seq")
+      .execute(),
+  );
+  return rows.map(recordRow);
+}
+
+function recordRow(
+  row: Parameters<typeof placed>[0] &
+    Pick<Selectable<RecordsTable>, "subject" | "type" | "actor" | "occur_time">,
+): RecordRow {
+  return {
     ...placed(row),
     subject: text(row.subject),
     type: text(row.type),
     actor: text(row.actor),
     occurTime: Number(row.occur_time),
-  }));
+  };
 }
 
 function placedRecords(db: Kysely<Tables>) {

@@ -106,6 +106,8 @@ class WorkerConnection implements DatabaseConnection {
   constructor(options: SqliteOptions) {
     this.#worker = new Worker(new URL("./sqlite-worker.js", import.meta.url), {
       workerData: options,
+      // Rows pass through and are gone: room for more of them would only be held, not used.
+      resourceLimits: { maxYoungGenerationSizeMb: 8 },
     });
     this.#worker.on("message", (reply: SqliteReply) => this.#settle(reply));
     this.#worker.on("error", (error) => this.#fail(error));

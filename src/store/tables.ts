@@ -86,11 +86,67 @@ export interface IdentityTable {
   deploy_block: number;
 }
 
-/** One row: how far the chain was followed, and up to which block it is final. */
+/** One row: how far the chain was followed, and up to which block it is confirmed and final. */
 export interface ChainPositionTable {
   id: number;
   block_number: number;
   final_number: number;
+  confirmed_number: number;
+}
+
+/**
+ * One row: the bounds of the feed, and a random mark of this database's numbering of it. Its lock makes
+ * commit order and feed order the same.
+ */
+export interface FeedTable {
+  id: number;
+  epoch: Text;
+  first_number: number;
+  next_number: number;
+}
+
+/** What happened, in the order in which subscribers are told: dense, numbered from 1. Never changed. */
+export interface EventsTable {
+  number: number;
+  kind: Text;
+  finality: number;
+  batch_number: number;
+  block_number: number | null;
+  block_hash: Bytes | null;
+  block_time: number | null;
+  transaction_hash: Bytes | null;
+  gas_used: number | null;
+  occurrence: number;
+  final_number: number;
+  detail: Text;
+  create_time: number;
+}
+
+/** Positions of named subscriptions in the feed. */
+export interface SubscriptionsTable {
+  name: Text;
+  number: number;
+  done: number;
+  holder: Text;
+  create_time: number;
+  acknowledge_time: number | null;
+}
+
+/** Contents of batches on their way to the content store. */
+export interface PublicationsTable {
+  batch_number: number;
+  key_id: Bytes;
+  publish_time: number | null;
+}
+
+/** One row: how far the auditor has come, and what it found. */
+export interface AuditTable {
+  id: number;
+  next_batch: number;
+  pass_start_time: number;
+  pass_end_time: number | null;
+  problem: Text;
+  problem_time: number | null;
 }
 
 /** Who may act alone, and until when, by the database's clock in milliseconds. */
@@ -112,6 +168,11 @@ export interface Tables {
   identity: IdentityTable;
   chain_position: ChainPositionTable;
   leases: LeasesTable;
+  feed: FeedTable;
+  events: EventsTable;
+  subscriptions: SubscriptionsTable;
+  publications: PublicationsTable;
+  audit: AuditTable;
 }
 
 /** The string in a text column. */

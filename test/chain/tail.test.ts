@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import type { Block, Chain, SealedEvent } from "../../src/chain/port.js";
-import { chainSteps, FinalityViolated } from "../../src/chain/tail.js";
+import { RangeRefused } from "../../src/chain/port.js";
+import { chainSteps, FinalityViolated, rememberedFrom } from "../../src/chain/tail.js";
 import type { ChainStep, KnownBlock, TailOptions, TailState } from "../../src/chain/tail.js";
 import { hex0x, sha256, ZERO32 } from "../../src/core/bytes.js";
 import { randomOf, seedOfRun } from "../support/random.js";
@@ -25,6 +26,10 @@ class ForkingChain {
   blocks: ScriptedBlock[] = [];
   /** How far behind its true head the node answers. */
   lag = 0;
+  /** The block that the node calls finalized. */
+  finalized: number | undefined;
+  /** Most blocks that the node searches at once. */
+  mostRange = Infinity;
   beforeCall: () => void = () => undefined;
   #forks = 0;
   #batches = 0n;
@@ -65,15 +70,21 @@ class ForkingChain {
       this.beforeCall();
       return this.blocks.slice(0, this.head.number + 1);
     };
-    const needed: Pick<Chain, "latestBlock" | "block" | "sealedEvents" | "sealedEventsIn"> = {
+    const needed: Pick<
+      Chain,
+      "latestBlock" | "finalizedNumber" | "block" | "sealedEvents" | "sealedEventsIn"
+    > = {
+      finalizedNumber: () => Promise.resolve(this.finalized),
       latestBlock: () => Promise.resolve(view().at(-1)!),
       block: (number) => Promise.resolve(view()[number]),
-      sealedEvents: (_id, from, to) =>
-        Promise.resolve(
+      sealedEvents: (_id, from, to) => {
+        if (to - from >= this.mostRange) return Promise.reject(new RangeRefused("too many blocks"));
+        return Promise.resolve(
           view()
             .slice(from, to + 1)
             .flatMap((block) => block.seals.map((number) => sealed(block, number))),
-        ),
+        );
+      },
       sealedEventsIn: (_id, hash) => {
         const block = view().find((each) => each.hash === hash);
         if (block === undefined) return Promise.reject(new ChainMoved("unknown block"));
@@ -96,7 +107,7 @@ function sealed(block: ScriptedBlock, number: bigint): SealedEvent {
 
 /** What somebody who applies the steps knows. */
 class Follower {
-  state: TailState = { blockNumber: 0, finalNumber: -1, blocks: [] };
+  state: TailState = { blockNumber: 0, confirmedNumber: -1, finalNumber: -1, blocks: [] };
   seals: SealedEvent[] = [];
   retractions = 0;
 
@@ -127,16 +138,21 @@ class Follower {
         this.state = {
           ...this.state,
           blockNumber: step.toBlock,
+          confirmedNumber: Math.min(this.state.confirmedNumber, step.toBlock),
           blocks: upTo(blocks, step.toBlock),
         };
         return;
       case "advanced": {
         expect(step.finalNumber).to.be.at.least(finalNumber);
+        expect(step.confirmedNumber).to.be.within(step.finalNumber, step.blockNumber);
+        expect(step.confirmedNumber).to.be.at.least(this.state.confirmedNumber);
         this.seals.push(...step.seals);
         const kept = [...[...step.blocks].reverse(), ...blocks];
-        const oldest = step.blockNumber - this.options.confirmations - 32;
+        const oldest =
+          rememberedFrom(step.blockNumber, step.finalNumber, this.options.confirmations) - 16;
         this.state = {
           blockNumber: step.blockNumber,
+          confirmedNumber: step.confirmedNumber,
           finalNumber: step.finalNumber,
           blocks: kept.filter(({ number }) => number >= oldest),
         };
@@ -163,7 +179,7 @@ describe("chainSteps", function () {
 
   function start(confirmations: number, range = 1_000, random = randomOf(seed)) {
     const chain = new ForkingChain(random);
-    const options = { confirmations, range, trustsShorter: false };
+    const options = { confirmations, asksFinalized: true, range, trustsShorter: false };
     return { chain, options, follower: new Follower(chain.asChain(), options) };
   }
 
@@ -267,5 +283,52 @@ describe("chainSteps", function () {
     chain.grow(1);
     await follower.turn();
     expect(follower.state.finalNumber).to.equal(8);
+  });
+
+  it("makes nothing final that the node does not call finalized, but confirms it", async () => {
+    const { chain, options, follower } = start(3);
+    chain.grow(20);
+    chain.finalized = 4;
+    await follower.turn();
+    expect(follower.state).to.include({ confirmedNumber: 17, finalNumber: 4 });
+    chain.finalized = 2; // another node behind the same address lags
+    await follower.turn();
+    expect(follower.state).to.include({ confirmedNumber: 17, finalNumber: 4 });
+    chain.finalized = 19; // no node's word counts for more than the confirmations do
+    await follower.turn();
+    expect(follower.state).to.include({ confirmedNumber: 17, finalNumber: 17 });
+    const other = new Follower(chain.asChain(), { ...options, asksFinalized: false });
+    chain.finalized = 0;
+    await other.turn();
+    expect(other.state).to.include({ confirmedNumber: 17, finalNumber: 17 });
+  });
+
+  it("may undo what is confirmed, down to what is final", async () => {
+    const { chain, follower } = start(3);
+    chain.grow(20);
+    chain.finalized = 4;
+    await follower.turn();
+    chain.fork(4, 20);
+    expect(await follower.turn()).to.deep.equal(["reorganised", "advanced"]);
+    expect(namesOf(follower.seals)).to.deep.equal(
+      namesOf(chain.seals().filter((seal) => seal.blockNumber > 0)),
+    );
+  });
+
+  it("asks for fewer blocks when the node refuses so many, in the end for one at a time", async () => {
+    const { chain, follower } = start(2);
+    chain.grow(500);
+    chain.mostRange = 7;
+    await follower.turn();
+    expect(follower.state.blockNumber).to.equal(500);
+    expect(namesOf(follower.seals)).to.deep.equal(
+      namesOf(chain.seals().filter((seal) => seal.blockNumber > 0)),
+    );
+    chain.grow(50);
+    chain.mostRange = 0;
+    await follower.turn();
+    expect(namesOf(follower.seals)).to.deep.equal(
+      namesOf(chain.seals().filter((seal) => seal.blockNumber > 0)),
+    );
   });
 });

@@ -12,10 +12,12 @@ const POINTS = [
   "submit.after-broadcast",
   "follow.before-commit",
   "follow.after-commit",
+  "publish.before-manifest",
+  "publish.before-commit",
 ] as const satisfies readonly FaultPoint[];
 
-/** Fails to compile where a fault point is not in the list above. */
-type Missing = Exclude<FaultPoint, (typeof POINTS)[number]>;
+/** Fails to compile where a fault point is not in the list above; adoption has tests of its own. */
+type Missing = Exclude<FaultPoint, (typeof POINTS)[number] | `adopt.${string}`>;
 const complete: [Missing] extends [never] ? true : false = true;
 
 /** Killed at random: so many seeds on each database; `npm run soak` has more. */

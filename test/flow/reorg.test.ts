@@ -1,6 +1,7 @@
 import { cpSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { expect } from "chai";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import { hex } from "../../src/core/bytes.js";
@@ -8,7 +9,9 @@ import { startDaemon, startFails, temporaryFolder } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
 import { anvilBinary, startAnvilChain, startExternalChain } from "../support/external-chain.js";
 import type { ExternalChain } from "../support/external-chain.js";
-import { expectWhole, healthOf, problemsOf, sealed } from "../support/log-checks.js";
+import { expectWhole, healthOf, problemsOf } from "../support/log-checks.js";
+import { published } from "../support/rebuild.js";
+import { withDatabase } from "../support/tables.js";
 import { until } from "../support/until.js";
 
 const { ACCEPTED, ANCHORED, FINAL } = RecordState;
@@ -185,7 +188,7 @@ describe("A reorganisation", function () {
       );
       return this.skip();
     }
-    chain = await startAnvilChain();
+    chain = await startAnvilChain(["--slots-in-an-epoch", "10"]); // final 20 blocks below the head
     const running = await start();
     await anchor(running, "before");
     const ids = [
@@ -204,8 +207,18 @@ describe("A reorganisation", function () {
       );
     };
     await until("the batches are on the chain again", moved);
+    const { kept } = await receiptOf(running, ids[2]!);
     await chain.mine(12);
+    const toldLevels = async () =>
+      withDatabase({ DATA_DIR: running.dataDir }, (sql) =>
+        sql("select finality from events where batch_number = ? and finality > 1", [kept.number]),
+      );
+    await until("the batch is confirmed", async () => (await toldLevels()).length > 0);
+    expect(await toldLevels(), "confirmed is not final").to.deep.equal([{ finality: 2 }]);
+    expect((await recordOf(running, ids[2]!)).state).to.equal(ANCHORED);
+    await chain.mine(8);
     await reaches(running, ids[2]!, FINAL);
+    expect(await toldLevels()).to.deep.equal([{ finality: 2 }, { finality: 3 }]);
     expect(await expectWhole(running)).to.have.length(4);
   });
 });
@@ -247,43 +260,48 @@ describe("A database and a chain that do not belong together", function () {
     expect(output).to.match(/has 1 batches on chain that this empty database does not know/);
   });
 
-  it("with a database older than the chain: stops sealing, and says what to do", async () => {
+  it("with a database older than the chain, whose missing batch nobody has: says what to do, and goes on once it is there", async () => {
     chain = await startExternalChain();
     const settings = { ...chain.environment, DATA_DIR: temporaryFolder() };
     const daemon = await startDaemon(settings);
-    await anchor(daemon, "a");
+    const ids = [await anchor(daemon, "a")];
+    await published(daemon);
     await daemon.stop();
     const backup = temporaryFolder();
     cpSync(settings.DATA_DIR, backup, { recursive: true });
     const again = await startDaemon(settings);
-    await anchor(again, "b");
+    ids.push(await anchor(again, "b"));
+    await published(again);
     await again.stop();
     const restored = await startDaemon({ ...settings, DATA_DIR: backup });
     try {
-      await until(
-        "health shows it",
-        async () => (await healthOf(restored)).sealing.error !== undefined,
-      );
-      const { code, status, sealing } = await healthOf(restored);
+      const isSaid = async () =>
+        /^batch 2 is on chain, but not in this database.*copy the folder ipfs .* or set IPFS_PEERS/.test(
+          (await healthOf(restored)).sealing.error ?? "",
+        );
+      await until("health says what to do", isSaid);
+      const { code, status } = await healthOf(restored);
       expect([code, status]).to.deep.equal([503, "degraded"]);
-      expect(sealing.error).to.match(/older than the chain.*restore the newer database/s);
-      const { state } = await restored.grpc.recordEvent({
+      const { recordId, state } = await restored.grpc.recordEvent({
         subject: "c",
         body: { case: "custom", value: { type: "test" } },
       });
       expect(state).to.equal(ACCEPTED);
+      ids.push(recordId);
       const problems = await problemsOf(restored);
       expect(problems.map(({ column, batchNumber }) => [column, batchNumber])).to.deep.include([
         "batches.number",
         2n,
       ]);
+      expect((await recordOf(restored, recordId)).batchNumber).to.equal(undefined);
+      cpSync(join(settings.DATA_DIR, "ipfs"), join(backup, "ipfs"), { recursive: true });
+      await reaches(restored, recordId, ANCHORED);
+      const records = await expectWhole(restored);
+      expect(records.map(({ id }) => id)).to.deep.equal(ids);
+      expect((await healthOf(restored)).sealing).to.include({ healthy: true, pending: 0 });
     } finally {
       await restored.stop();
     }
-    const newer = await startDaemon(settings);
-    await anchor(newer, "d");
-    await sealed(newer);
-    await newer.stop();
   });
 });
 

@@ -6,6 +6,7 @@ import { createClient } from "@connectrpc/connect";
 import type { Client } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { AuditService } from "../../gen/ts/anchord/v1/audit_service_pb.js";
+import { EventService } from "../../gen/ts/anchord/v1/event_service_pb.js";
 import { repositoryRoot } from "./repository.js";
 
 /** A daemon that runs as users run it: bin/anchord.js in a process of its own. */
@@ -19,6 +20,8 @@ export interface Daemon {
   readonly grpc: Client<typeof AuditService>;
   /** A client of the HTTP door: JSON over HTTP/1.1. */
   readonly http: Client<typeof AuditService>;
+  /** Clients of the event stream, one for each door. */
+  readonly events: Readonly<Record<"grpc" | "http", Client<typeof EventService>>>;
   /** Address of the HTTP door. */
   readonly url: string;
   /** What it has written to standard error so far. */
@@ -110,18 +113,17 @@ export async function startDaemon(environment: Record<string, string> = {}): Pro
     },
   );
   const url = `http://127.0.0.1:${httpPort}`;
-  const grpcUrl = `http://127.0.0.1:${grpcPort}`;
+  const grpc = createGrpcTransport({ baseUrl: `http://127.0.0.1:${grpcPort}` });
+  const http = createConnectTransport({ baseUrl: url, httpVersion: "1.1", useBinaryFormat: false });
   return {
     pid,
     grpcPort: Number(grpcPort),
     httpPort: Number(httpPort),
     rpcUrl,
     dataDir,
-    grpc: createClient(AuditService, createGrpcTransport({ baseUrl: grpcUrl })),
-    http: createClient(
-      AuditService,
-      createConnectTransport({ baseUrl: url, httpVersion: "1.1", useBinaryFormat: false }),
-    ),
+    grpc: createClient(AuditService, grpc),
+    http: createClient(AuditService, http),
+    events: { grpc: createClient(EventService, grpc), http: createClient(EventService, http) },
     url,
     log: () => log,
     ended,

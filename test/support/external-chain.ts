@@ -47,14 +47,13 @@ export function anvilBinary(): string | undefined {
   return existsSync(file) ? file : undefined;
 }
 
-/** Starts an anvil and deploys AuditLog. Requires its binary. */
-export async function startAnvilChain(): Promise<ExternalChain> {
+/** Starts an anvil, with further options of its own, and deploys AuditLog. Requires its binary. */
+export async function startAnvilChain(options: readonly string[] = []): Promise<ExternalChain> {
   const binary = anvilBinary();
   if (binary === undefined) throw new Error("anvil is not installed");
   const mnemonic = "test test test test test test test test test test test junk";
-  const child = spawn(binary, ["--port", "0", "--chain-id", "1337", "--mnemonic", mnemonic], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const all = ["--port", "0", "--chain-id", "1337", "--mnemonic", mnemonic, ...options];
+  const child = spawn(binary, all, { stdio: ["ignore", "pipe", "inherit"] });
   process.once("exit", () => child.kill("SIGKILL"));
   const accounts: string[] = [];
   const privateKeys: string[] = [];

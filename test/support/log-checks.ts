@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { ListOrder } from "../../gen/ts/anchord/v1/audit_service_pb.js";
-import type { LogProblem } from "../../gen/ts/anchord/v1/audit_service_pb.js";
+import type { LogProblem } from "../../gen/ts/anchord/v1/problem_pb.js";
 import type { Record } from "../../gen/ts/anchord/v1/record_pb.js";
 import { web3Chain } from "../../src/chain/web3.js";
 import { hex } from "../../src/core/bytes.js";

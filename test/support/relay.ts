@@ -6,6 +6,8 @@ export interface Relay {
   readonly url: string;
   /** Port of the server behind; undefined while there is none, and connections are refused. */
   target: number | undefined;
+  /** Breaks every connection that there is. */
+  cut(): void;
   close(): Promise<void>;
 }
 
@@ -29,8 +31,11 @@ export async function startRelay(target: number | undefined): Promise<Relay> {
   const relay: Relay = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     target,
-    close: async () => {
+    cut: () => {
       for (const socket of sockets) socket.destroy();
+    },
+    close: async () => {
+      relay.cut();
       await new Promise((resolve) => server.close(resolve));
     },
   };

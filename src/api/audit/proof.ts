@@ -1,10 +1,11 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import { ReceiptVerdict } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
 import type { AuditService } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
-import { AnchordError } from "../../core/errors.js";
+import { AnchordError, invalidFields } from "../../core/errors.js";
 import { checkReceipt } from "../../core/receipt.js";
 import type { ReceiptCheck } from "../../core/receipt.js";
 import type { AuditLog, ChainConnection } from "../../flow/audit-log.js";
+import { syncBlocks } from "../../flow/sync.js";
 import { verifyLog } from "../../flow/verify/log.js";
 import { progress } from "../../store/batches.js";
 import { stateOf } from "../convert.js";
@@ -13,7 +14,7 @@ import { receiptMessage } from "./receipt.js";
 
 type Handlers = Pick<
   ServiceImpl<typeof AuditService>,
-  "getReceipt" | "verifyReceipt" | "verifyLog"
+  "getReceipt" | "verifyReceipt" | "verifyLog" | "syncBlocks"
 >;
 
 /** The calls that prove. */
@@ -49,6 +50,25 @@ export function proofHandlers(log: AuditLog): Handlers {
           })),
           problemsTotal: BigInt(found.problemsTotal),
           done: found.done,
+        };
+      }
+    },
+
+    async *syncBlocks({ fromBlock, toBlock }) {
+      const { chain, identity, adopt } = requireChain(log);
+      const range = { from: Number(fromBlock), to: Number(toBlock) };
+      if (range.to > 0 && range.to < range.from) {
+        throw invalidFields([{ field: "to_block", description: "must not be below from_block" }]);
+      }
+      for await (const found of syncBlocks(log.database, chain, identity, range, adopt)) {
+        const { done, ...counts } = found;
+        yield {
+          blockNumber: BigInt(Math.max(0, counts.blockNumber)),
+          blocksRead: BigInt(counts.blocksRead),
+          blocksTotal: BigInt(counts.blocksTotal),
+          batchesFound: BigInt(counts.batchesFound),
+          batchesMended: BigInt(counts.batchesMended),
+          done,
         };
       }
     },

@@ -16,7 +16,7 @@ import type { Accepted } from "../../flow/accept.js";
 import type { AuditLog } from "../../flow/audit-log.js";
 import { progress } from "../../store/batches.js";
 import type { Progress } from "../../store/batches.js";
-import { logLength } from "../../store/records.js";
+import { findRecord, logLength } from "../../store/records.js";
 import { callerKey } from "../auth.js";
 import { draftOf, stateOf } from "../convert.js";
 import { waitSignal } from "../deadline.js";
@@ -39,8 +39,9 @@ export function recordHandlers(log: AuditLog): Handlers {
         return response(accepted);
       }
       try {
-        const now = await awaitState(log, accepted.seq, request.waitFor, context);
-        return response(accepted, stateOf(accepted.seq, now), await receiptMessage(log, accepted));
+        const { seq, now } = await awaitRecord(log, accepted, request.waitFor, context);
+        const moved = { ...accepted, seq };
+        return response(accepted, stateOf(seq, now), await receiptMessage(log, moved));
       } catch {
         return response(accepted); // it is recorded: no error may hide that
       }
@@ -76,6 +77,24 @@ function response(
   receipt: MessageInitShape<typeof ReceiptSchema> = { entry },
 ): MessageInitShape<typeof RecordEventResponseSchema> {
   return { recordId: hex(id), state, receipt, replayed };
+}
+
+/**
+ * Waits for a record as awaitState does for a position: where a restored database adopts batches, a
+ * record that waits moves behind them.
+ */
+async function awaitRecord(
+  log: AuditLog,
+  { id, seq: first }: Accepted,
+  state: RecordState,
+  context: HandlerContext,
+): Promise<{ readonly seq: number; readonly now: Progress }> {
+  for (let seq = first; ;) {
+    const now = await awaitState(log, seq, state, context);
+    const found = await findRecord(log.database, id);
+    if (found === undefined || found.seq === seq) return { seq, now };
+    seq = found.seq;
+  }
 }
 
 /** Waits until a record has come so far, or the caller is about to give up. Returns how far all is. */

@@ -1,3 +1,6 @@
+import { create } from "@bufbuild/protobuf";
+import { LogProblemSchema } from "../../../gen/ts/anchord/v1/problem_pb.js";
+import type { LogProblem } from "../../../gen/ts/anchord/v1/problem_pb.js";
 import { hex } from "../../core/bytes.js";
 import type { RecordRow } from "../../store/records.js";
 
@@ -81,4 +84,15 @@ export function recordProblem(
 /** A value for people. */
 export function show(value: unknown): string {
   return value === undefined ? "missing" : JSON.stringify(value);
+}
+
+/** A problem as callers and subscribers are told of it. */
+export function problemMessage({ batch, seq, recordId, column, message }: Problem): LogProblem {
+  return create(LogProblemSchema, {
+    batchNumber: BigInt(batch),
+    ...(seq === undefined ? {} : { sequence: BigInt(seq) }),
+    recordId,
+    column,
+    message,
+  });
 }

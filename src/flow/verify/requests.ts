@@ -1,6 +1,8 @@
 import { hex } from "../../core/bytes.js";
 import type { Entry } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import type { Database } from "../../store/database.js";
+import { decodeEntry } from "../../core/record.js";
+import { entriesOf } from "../../store/records.js";
 import type { RecordRow } from "../../store/records.js";
 import {
   countRequests,
@@ -45,7 +47,9 @@ export class RequestCheck {
         ? []
         : (await requestsOfSeqs(this.database, seqs)).map((row) => [row.seq, row]),
     );
+    const repeated = await this.#repeated(lost, found);
     return asked.flatMap(({ row, entry }) => {
+      if (repeated.has(row.seq)) return [];
       const request = bySeq.get(row.seq) ?? found.get(requestKey(entry.caller, entry.requestId));
       if (request === undefined) {
         return [
@@ -65,6 +69,26 @@ export class RequestCheck {
         ["requests.seq", request.seq, row.seq],
       ]);
     });
+  }
+
+  /**
+   * Positions of records whose request id belongs to an earlier record that has it as well: after a
+   * backup was restored, a request may have been recorded a second time.
+   */
+  async #repeated(
+    lost: readonly ReadRecord[],
+    found: ReadonlyMap<string, RequestRow>,
+  ): Promise<Set<number>> {
+    const repeated = new Set<number>();
+    for (const { row, entry } of lost) {
+      const { seq } = found.get(requestKey(entry.caller, entry.requestId)) ?? row;
+      if (seq >= row.seq) continue;
+      const [bytes] = await entriesOf(this.database, seq, seq + 1);
+      const first = bytes && decodedEntry(bytes);
+      if (first?.caller === entry.caller && first.requestId === entry.requestId)
+        repeated.add(row.seq);
+    }
+    return repeated;
   }
 
   async #requestsOf(entries: readonly Entry[]): Promise<Map<string, RequestRow>> {
@@ -106,6 +130,14 @@ export class RequestCheck {
         ),
       ),
     ];
+  }
+}
+
+function decodedEntry(bytes: Uint8Array): Entry | undefined {
+  try {
+    return decodeEntry(bytes);
+  } catch {
+    return undefined; // the record's own check names it
   }
 }
 

@@ -12,13 +12,14 @@ _sym_db = _symbol_database.Default()
 
 
 from anchord.v1 import batch_pb2 as anchord_dot_v1_dot_batch__pb2
+from anchord.v1 import problem_pb2 as anchord_dot_v1_dot_problem__pb2
 from anchord.v1 import receipt_pb2 as anchord_dot_v1_dot_receipt__pb2
 from anchord.v1 import record_pb2 as anchord_dot_v1_dot_record__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61nchord/v1/audit_service.proto\x12\nanchord.v1\x1a\x16\x61nchord/v1/batch.proto\x1a\x18\x61nchord/v1/receipt.proto\x1a\x17\x61nchord/v1/record.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x05\n\x12RecordEventRequest\x12\x39\n\x07subject\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\x80\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$R\x07subject\x12\x33\n\x05\x61\x63tor\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$R\x05\x61\x63tor\x12K\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\xbaH\r\xb2\x01\n\x1a\x06\x08\x80\xb2\xf8\x84\x1b\x32\x00R\toccurTime\x12<\n\nrequest_id\x18\x04 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$R\trequestId\x12<\n\x08wait_for\x18\x05 \x01(\x0e\x32\x17.anchord.v1.RecordStateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x07waitFor\x12,\n\x06threat\x18\x10 \x01(\x0b\x32\x12.anchord.v1.ThreatH\x00R\x06threat\x12)\n\x05trade\x18\x11 \x01(\x0b\x32\x11.anchord.v1.TradeH\x00R\x05trade\x12)\n\x05order\x18\x12 \x01(\x0b\x32\x11.anchord.v1.OrderH\x00R\x05order\x12?\n\rsystem_change\x18\x13 \x01(\x0b\x32\x18.anchord.v1.SystemChangeH\x00R\x0csystemChange\x12)\n\x05login\x18\x14 \x01(\x0b\x32\x11.anchord.v1.LoginH\x00R\x05login\x12?\n\rconfig_change\x18\x15 \x01(\x0b\x32\x18.anchord.v1.ConfigChangeH\x00R\x0c\x63onfigChange\x12\x35\n\tcomplaint\x18\x16 \x01(\x0b\x32\x15.anchord.v1.ComplaintH\x00R\tcomplaint\x12,\n\x06\x63ustom\x18\x17 \x01(\x0b\x32\x12.anchord.v1.CustomH\x00R\x06\x63ustomB\r\n\x04\x62ody\x12\x05\xbaH\x02\x08\x01\"\xac\x01\n\x13RecordEventResponse\x12\x1b\n\trecord_id\x18\x01 \x01(\tR\x08recordId\x12-\n\x05state\x18\x02 \x01(\x0e\x32\x17.anchord.v1.RecordStateR\x05state\x12-\n\x07receipt\x18\x03 \x01(\x0b\x32\x13.anchord.v1.ReceiptR\x07receipt\x12\x1a\n\x08replayed\x18\x04 \x01(\x08R\x08replayed\"Z\n\x13RecordEventsRequest\x12\x43\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1e.anchord.v1.RecordEventRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90NR\x06\x65vents\"5\n\x14RecordEventsResponse\x12\x1d\n\nrecord_ids\x18\x01 \x03(\tR\trecordIds\"F\n\x10GetRecordRequest\x12\x32\n\trecord_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$R\x08recordId\"?\n\x11GetRecordResponse\x12*\n\x06record\x18\x01 \x01(\x0b\x32\x12.anchord.v1.RecordR\x06record\"\xb2\x02\n\x0cRecordFilter\x12\"\n\x07subject\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\x07subject\x12\x33\n\x04type\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a\x18@2\x16^([a-z][a-z0-9._-]*)?$R\x04type\x12\x1e\n\x05\x61\x63tor\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\x05\x61\x63tor\x12\x39\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12\x37\n\x05state\x18\x06 \x01(\x0e\x32\x17.anchord.v1.RecordStateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05state\"\xcc\x01\n\x12ListRecordsRequest\x12\x30\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x18.anchord.v1.RecordFilterR\x06\x66ilter\x12\x35\n\x05order\x18\x02 \x01(\x0e\x32\x15.anchord.v1.ListOrderB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05order\x12$\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"k\n\x13ListRecordsResponse\x12,\n\x07records\x18\x01 \x03(\x0b\x32\x12.anchord.v1.RecordR\x07records\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"G\n\x13\x43ountRecordsRequest\x12\x30\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x18.anchord.v1.RecordFilterR\x06\x66ilter\",\n\x14\x43ountRecordsResponse\x12\x14\n\x05\x63ount\x18\x01 \x01(\x04R\x05\x63ount\"\x86\x01\n\x0fGetTrailRequest\x12$\n\x07subject\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02R\x07subject\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x80\x01\n\x10GetTrailResponse\x12,\n\x07records\x18\x01 \x03(\x0b\x32\x12.anchord.v1.RecordR\x07records\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x16\n\x06length\x18\x03 \x01(\x04R\x06length\"G\n\x11GetReceiptRequest\x12\x32\n\trecord_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$R\x08recordId\"r\n\x12GetReceiptResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x13.anchord.v1.ReceiptR\x07receipt\x12-\n\x05state\x18\x02 \x01(\x0e\x32\x17.anchord.v1.RecordStateR\x05state\"M\n\x14VerifyReceiptRequest\x12\x35\n\x07receipt\x18\x01 \x01(\x0b\x32\x13.anchord.v1.ReceiptB\x06\xbaH\x03\xc8\x01\x01R\x07receipt\"\x88\x01\n\x15VerifyReceiptResponse\x12\x34\n\x07verdict\x18\x01 \x01(\x0e\x32\x1a.anchord.v1.ReceiptVerdictR\x07verdict\x12\x1f\n\x0b\x66\x61iled_step\x18\x02 \x01(\tR\nfailedStep\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\"Z\n\x0fGetBatchRequest\x12\x18\n\x06number\x18\x01 \x01(\x04H\x00R\x06number\x12\x1d\n\x04root\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02h H\x00R\x04rootB\x0e\n\x05\x62\x61tch\x12\x05\xbaH\x02\x08\x01\";\n\x10GetBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x11.anchord.v1.BatchR\x05\x62\x61tch\"c\n\x12ListBatchesRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"j\n\x13ListBatchesResponse\x12+\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x11.anchord.v1.BatchR\x07\x62\x61tches\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"R\n\x10VerifyLogRequest\x12\x1f\n\x0b\x66irst_batch\x18\x01 \x01(\x04R\nfirstBatch\x12\x1d\n\nlast_batch\x18\x02 \x01(\x04R\tlastBatch\"\xac\x01\n\nLogProblem\x12!\n\x0c\x62\x61tch_number\x18\x01 \x01(\x04R\x0b\x62\x61tchNumber\x12\x1f\n\x08sequence\x18\x02 \x01(\x04H\x00R\x08sequence\x88\x01\x01\x12\x1b\n\trecord_id\x18\x03 \x01(\tR\x08recordId\x12\x16\n\x06\x63olumn\x18\x04 \x01(\tR\x06\x63olumn\x12\x18\n\x07message\x18\x05 \x01(\tR\x07messageB\x0b\n\t_sequence\"\x9e\x02\n\x11VerifyLogResponse\x12\'\n\x0frecords_checked\x18\x01 \x01(\x04R\x0erecordsChecked\x12#\n\rrecords_total\x18\x02 \x01(\x04R\x0crecordsTotal\x12\'\n\x0f\x62\x61tches_checked\x18\x03 \x01(\x04R\x0e\x62\x61tchesChecked\x12#\n\rbatches_total\x18\x04 \x01(\x04R\x0c\x62\x61tchesTotal\x12\x32\n\x08problems\x18\x05 \x03(\x0b\x32\x16.anchord.v1.LogProblemR\x08problems\x12\x12\n\x04\x64one\x18\x06 \x01(\x08R\x04\x64one\x12%\n\x0eproblems_total\x18\x07 \x01(\x04R\rproblemsTotal\"\x10\n\x0eSealNowRequest\"J\n\x0fSealNowResponse\x12\x18\n\x07pending\x18\x01 \x01(\x04R\x07pending\x12\x1d\n\nlast_batch\x18\x02 \x01(\x04R\tlastBatch\"\x11\n\x0fGetStatsRequest\"5\n\tTypeCount\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n\x05\x63ount\x18\x02 \x01(\x04R\x05\x63ount\"\xb8\x03\n\x10GetStatsResponse\x12\x18\n\x07records\x18\x01 \x01(\x04R\x07records\x12\x18\n\x07pending\x18\x02 \x01(\x04R\x07pending\x12\x14\n\x05\x66inal\x18\x03 \x01(\x04R\x05\x66inal\x12+\n\x05types\x18\x04 \x03(\x0b\x32\x15.anchord.v1.TypeCountR\x05types\x12\x18\n\x07\x62\x61tches\x18\x05 \x01(\x04R\x07\x62\x61tches\x12\x19\n\x08gas_used\x18\x06 \x01(\x04R\x07gasUsed\x12\x44\n\x10\x66irst_block_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0e\x66irstBlockTime\x12\x42\n\x0flast_block_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rlastBlockTime\x12\x33\n\x08identity\x18\t \x01(\x0b\x32\x17.anchord.v1.LogIdentityR\x08identity\x12\x16\n\x06sealer\x18\n \x01(\tR\x06sealer\x12!\n\x0c\x62lock_number\x18\x0b \x01(\x04R\x0b\x62lockNumber*a\n\tListOrder\x12\x1a\n\x16LIST_ORDER_UNSPECIFIED\x10\x00\x12\x1b\n\x17LIST_ORDER_NEWEST_FIRST\x10\x01\x12\x1b\n\x17LIST_ORDER_OLDEST_FIRST\x10\x02*\x8b\x01\n\x0eReceiptVerdict\x12\x1f\n\x1bRECEIPT_VERDICT_UNSPECIFIED\x10\x00\x12\x19\n\x15RECEIPT_VERDICT_VALID\x10\x01\x12\x1b\n\x17RECEIPT_VERDICT_INVALID\x10\x02\x12 \n\x1cRECEIPT_VERDICT_NOT_ANCHORED\x10\x03\x32\xa7\x08\n\x0c\x41uditService\x12N\n\x0bRecordEvent\x12\x1e.anchord.v1.RecordEventRequest\x1a\x1f.anchord.v1.RecordEventResponse\x12U\n\x0cRecordEvents\x12\x1f.anchord.v1.RecordEventsRequest\x1a .anchord.v1.RecordEventsResponse(\x01\x30\x01\x12M\n\tGetRecord\x12\x1c.anchord.v1.GetRecordRequest\x1a\x1d.anchord.v1.GetRecordResponse\"\x03\x90\x02\x01\x12S\n\x0bListRecords\x12\x1e.anchord.v1.ListRecordsRequest\x1a\x1f.anchord.v1.ListRecordsResponse\"\x03\x90\x02\x01\x12V\n\x0c\x43ountRecords\x12\x1f.anchord.v1.CountRecordsRequest\x1a .anchord.v1.CountRecordsResponse\"\x03\x90\x02\x01\x12J\n\x08GetTrail\x12\x1b.anchord.v1.GetTrailRequest\x1a\x1c.anchord.v1.GetTrailResponse\"\x03\x90\x02\x01\x12P\n\nGetReceipt\x12\x1d.anchord.v1.GetReceiptRequest\x1a\x1e.anchord.v1.GetReceiptResponse\"\x03\x90\x02\x01\x12Y\n\rVerifyReceipt\x12 .anchord.v1.VerifyReceiptRequest\x1a!.anchord.v1.VerifyReceiptResponse\"\x03\x90\x02\x01\x12J\n\x08GetBatch\x12\x1b.anchord.v1.GetBatchRequest\x1a\x1c.anchord.v1.GetBatchResponse\"\x03\x90\x02\x01\x12S\n\x0bListBatches\x12\x1e.anchord.v1.ListBatchesRequest\x1a\x1f.anchord.v1.ListBatchesResponse\"\x03\x90\x02\x01\x12J\n\tVerifyLog\x12\x1c.anchord.v1.VerifyLogRequest\x1a\x1d.anchord.v1.VerifyLogResponse0\x01\x12\x42\n\x07SealNow\x12\x1a.anchord.v1.SealNowRequest\x1a\x1b.anchord.v1.SealNowResponse\x12J\n\x08GetStats\x12\x1b.anchord.v1.GetStatsRequest\x1a\x1c.anchord.v1.GetStatsResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61nchord/v1/audit_service.proto\x12\nanchord.v1\x1a\x16\x61nchord/v1/batch.proto\x1a\x18\x61nchord/v1/problem.proto\x1a\x18\x61nchord/v1/receipt.proto\x1a\x17\x61nchord/v1/record.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x05\n\x12RecordEventRequest\x12\x39\n\x07subject\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\x80\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$R\x07subject\x12\x33\n\x05\x61\x63tor\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x02\x32\x13^[^\\x00-\\x1f\\x7f]*$R\x05\x61\x63tor\x12K\n\noccur_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x10\xbaH\r\xb2\x01\n\x1a\x06\x08\x80\xb2\xf8\x84\x1b\x32\x00R\toccurTime\x12<\n\nrequest_id\x18\x04 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$R\trequestId\x12<\n\x08wait_for\x18\x05 \x01(\x0e\x32\x17.anchord.v1.RecordStateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x07waitFor\x12,\n\x06threat\x18\x10 \x01(\x0b\x32\x12.anchord.v1.ThreatH\x00R\x06threat\x12)\n\x05trade\x18\x11 \x01(\x0b\x32\x11.anchord.v1.TradeH\x00R\x05trade\x12)\n\x05order\x18\x12 \x01(\x0b\x32\x11.anchord.v1.OrderH\x00R\x05order\x12?\n\rsystem_change\x18\x13 \x01(\x0b\x32\x18.anchord.v1.SystemChangeH\x00R\x0csystemChange\x12)\n\x05login\x18\x14 \x01(\x0b\x32\x11.anchord.v1.LoginH\x00R\x05login\x12?\n\rconfig_change\x18\x15 \x01(\x0b\x32\x18.anchord.v1.ConfigChangeH\x00R\x0c\x63onfigChange\x12\x35\n\tcomplaint\x18\x16 \x01(\x0b\x32\x15.anchord.v1.ComplaintH\x00R\tcomplaint\x12,\n\x06\x63ustom\x18\x17 \x01(\x0b\x32\x12.anchord.v1.CustomH\x00R\x06\x63ustomB\r\n\x04\x62ody\x12\x05\xbaH\x02\x08\x01\"\xac\x01\n\x13RecordEventResponse\x12\x1b\n\trecord_id\x18\x01 \x01(\tR\x08recordId\x12-\n\x05state\x18\x02 \x01(\x0e\x32\x17.anchord.v1.RecordStateR\x05state\x12-\n\x07receipt\x18\x03 \x01(\x0b\x32\x13.anchord.v1.ReceiptR\x07receipt\x12\x1a\n\x08replayed\x18\x04 \x01(\x08R\x08replayed\"Z\n\x13RecordEventsRequest\x12\x43\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1e.anchord.v1.RecordEventRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90NR\x06\x65vents\"5\n\x14RecordEventsResponse\x12\x1d\n\nrecord_ids\x18\x01 \x03(\tR\trecordIds\"F\n\x10GetRecordRequest\x12\x32\n\trecord_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$R\x08recordId\"?\n\x11GetRecordResponse\x12*\n\x06record\x18\x01 \x01(\x0b\x32\x12.anchord.v1.RecordR\x06record\"\xb2\x02\n\x0cRecordFilter\x12\"\n\x07subject\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\x07subject\x12\x33\n\x04type\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a\x18@2\x16^([a-z][a-z0-9._-]*)?$R\x04type\x12\x1e\n\x05\x61\x63tor\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\x05\x61\x63tor\x12\x39\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12\x37\n\x05state\x18\x06 \x01(\x0e\x32\x17.anchord.v1.RecordStateB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05state\"\xcc\x01\n\x12ListRecordsRequest\x12\x30\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x18.anchord.v1.RecordFilterR\x06\x66ilter\x12\x35\n\x05order\x18\x02 \x01(\x0e\x32\x15.anchord.v1.ListOrderB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05order\x12$\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"k\n\x13ListRecordsResponse\x12,\n\x07records\x18\x01 \x03(\x0b\x32\x12.anchord.v1.RecordR\x07records\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"G\n\x13\x43ountRecordsRequest\x12\x30\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x18.anchord.v1.RecordFilterR\x06\x66ilter\",\n\x14\x43ountRecordsResponse\x12\x14\n\x05\x63ount\x18\x01 \x01(\x04R\x05\x63ount\"\x86\x01\n\x0fGetTrailRequest\x12$\n\x07subject\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02R\x07subject\x12$\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x80\x01\n\x10GetTrailResponse\x12,\n\x07records\x18\x01 \x03(\x0b\x32\x12.anchord.v1.RecordR\x07records\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x16\n\x06length\x18\x03 \x01(\x04R\x06length\"G\n\x11GetReceiptRequest\x12\x32\n\trecord_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$R\x08recordId\"r\n\x12GetReceiptResponse\x12-\n\x07receipt\x18\x01 \x01(\x0b\x32\x13.anchord.v1.ReceiptR\x07receipt\x12-\n\x05state\x18\x02 \x01(\x0e\x32\x17.anchord.v1.RecordStateR\x05state\"M\n\x14VerifyReceiptRequest\x12\x35\n\x07receipt\x18\x01 \x01(\x0b\x32\x13.anchord.v1.ReceiptB\x06\xbaH\x03\xc8\x01\x01R\x07receipt\"\x88\x01\n\x15VerifyReceiptResponse\x12\x34\n\x07verdict\x18\x01 \x01(\x0e\x32\x1a.anchord.v1.ReceiptVerdictR\x07verdict\x12\x1f\n\x0b\x66\x61iled_step\x18\x02 \x01(\tR\nfailedStep\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\"Z\n\x0fGetBatchRequest\x12\x18\n\x06number\x18\x01 \x01(\x04H\x00R\x06number\x12\x1d\n\x04root\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02h H\x00R\x04rootB\x0e\n\x05\x62\x61tch\x12\x05\xbaH\x02\x08\x01\";\n\x10GetBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x11.anchord.v1.BatchR\x05\x62\x61tch\"c\n\x12ListBatchesRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"j\n\x13ListBatchesResponse\x12+\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x11.anchord.v1.BatchR\x07\x62\x61tches\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"R\n\x10VerifyLogRequest\x12\x1f\n\x0b\x66irst_batch\x18\x01 \x01(\x04R\nfirstBatch\x12\x1d\n\nlast_batch\x18\x02 \x01(\x04R\tlastBatch\"\x9e\x02\n\x11VerifyLogResponse\x12\'\n\x0frecords_checked\x18\x01 \x01(\x04R\x0erecordsChecked\x12#\n\rrecords_total\x18\x02 \x01(\x04R\x0crecordsTotal\x12\'\n\x0f\x62\x61tches_checked\x18\x03 \x01(\x04R\x0e\x62\x61tchesChecked\x12#\n\rbatches_total\x18\x04 \x01(\x04R\x0c\x62\x61tchesTotal\x12\x32\n\x08problems\x18\x05 \x03(\x0b\x32\x16.anchord.v1.LogProblemR\x08problems\x12\x12\n\x04\x64one\x18\x06 \x01(\x08R\x04\x64one\x12%\n\x0eproblems_total\x18\x07 \x01(\x04R\rproblemsTotal\"M\n\x11SyncBlocksRequest\x12\x1d\n\nfrom_block\x18\x01 \x01(\x04R\tfromBlock\x12\x19\n\x08to_block\x18\x02 \x01(\x04R\x07toBlock\"\xdb\x01\n\x12SyncBlocksResponse\x12!\n\x0c\x62lock_number\x18\x01 \x01(\x04R\x0b\x62lockNumber\x12\x1f\n\x0b\x62locks_read\x18\x02 \x01(\x04R\nblocksRead\x12!\n\x0c\x62locks_total\x18\x03 \x01(\x04R\x0b\x62locksTotal\x12#\n\rbatches_found\x18\x04 \x01(\x04R\x0c\x62\x61tchesFound\x12%\n\x0e\x62\x61tches_mended\x18\x05 \x01(\x04R\rbatchesMended\x12\x12\n\x04\x64one\x18\x06 \x01(\x08R\x04\x64one\"\x10\n\x0eSealNowRequest\"J\n\x0fSealNowResponse\x12\x18\n\x07pending\x18\x01 \x01(\x04R\x07pending\x12\x1d\n\nlast_batch\x18\x02 \x01(\x04R\tlastBatch\"\x11\n\x0fGetStatsRequest\"5\n\tTypeCount\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n\x05\x63ount\x18\x02 \x01(\x04R\x05\x63ount\"\xb8\x03\n\x10GetStatsResponse\x12\x18\n\x07records\x18\x01 \x01(\x04R\x07records\x12\x18\n\x07pending\x18\x02 \x01(\x04R\x07pending\x12\x14\n\x05\x66inal\x18\x03 \x01(\x04R\x05\x66inal\x12+\n\x05types\x18\x04 \x03(\x0b\x32\x15.anchord.v1.TypeCountR\x05types\x12\x18\n\x07\x62\x61tches\x18\x05 \x01(\x04R\x07\x62\x61tches\x12\x19\n\x08gas_used\x18\x06 \x01(\x04R\x07gasUsed\x12\x44\n\x10\x66irst_block_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0e\x66irstBlockTime\x12\x42\n\x0flast_block_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\rlastBlockTime\x12\x33\n\x08identity\x18\t \x01(\x0b\x32\x17.anchord.v1.LogIdentityR\x08identity\x12\x16\n\x06sealer\x18\n \x01(\tR\x06sealer\x12!\n\x0c\x62lock_number\x18\x0b \x01(\x04R\x0b\x62lockNumber*a\n\tListOrder\x12\x1a\n\x16LIST_ORDER_UNSPECIFIED\x10\x00\x12\x1b\n\x17LIST_ORDER_NEWEST_FIRST\x10\x01\x12\x1b\n\x17LIST_ORDER_OLDEST_FIRST\x10\x02*\x8b\x01\n\x0eReceiptVerdict\x12\x1f\n\x1bRECEIPT_VERDICT_UNSPECIFIED\x10\x00\x12\x19\n\x15RECEIPT_VERDICT_VALID\x10\x01\x12\x1b\n\x17RECEIPT_VERDICT_INVALID\x10\x02\x12 \n\x1cRECEIPT_VERDICT_NOT_ANCHORED\x10\x03\x32\xf6\x08\n\x0c\x41uditService\x12N\n\x0bRecordEvent\x12\x1e.anchord.v1.RecordEventRequest\x1a\x1f.anchord.v1.RecordEventResponse\x12U\n\x0cRecordEvents\x12\x1f.anchord.v1.RecordEventsRequest\x1a .anchord.v1.RecordEventsResponse(\x01\x30\x01\x12M\n\tGetRecord\x12\x1c.anchord.v1.GetRecordRequest\x1a\x1d.anchord.v1.GetRecordResponse\"\x03\x90\x02\x01\x12S\n\x0bListRecords\x12\x1e.anchord.v1.ListRecordsRequest\x1a\x1f.anchord.v1.ListRecordsResponse\"\x03\x90\x02\x01\x12V\n\x0c\x43ountRecords\x12\x1f.anchord.v1.CountRecordsRequest\x1a .anchord.v1.CountRecordsResponse\"\x03\x90\x02\x01\x12J\n\x08GetTrail\x12\x1b.anchord.v1.GetTrailRequest\x1a\x1c.anchord.v1.GetTrailResponse\"\x03\x90\x02\x01\x12P\n\nGetReceipt\x12\x1d.anchord.v1.GetReceiptRequest\x1a\x1e.anchord.v1.GetReceiptResponse\"\x03\x90\x02\x01\x12Y\n\rVerifyReceipt\x12 .anchord.v1.VerifyReceiptRequest\x1a!.anchord.v1.VerifyReceiptResponse\"\x03\x90\x02\x01\x12J\n\x08GetBatch\x12\x1b.anchord.v1.GetBatchRequest\x1a\x1c.anchord.v1.GetBatchResponse\"\x03\x90\x02\x01\x12S\n\x0bListBatches\x12\x1e.anchord.v1.ListBatchesRequest\x1a\x1f.anchord.v1.ListBatchesResponse\"\x03\x90\x02\x01\x12J\n\tVerifyLog\x12\x1c.anchord.v1.VerifyLogRequest\x1a\x1d.anchord.v1.VerifyLogResponse0\x01\x12M\n\nSyncBlocks\x12\x1d.anchord.v1.SyncBlocksRequest\x1a\x1e.anchord.v1.SyncBlocksResponse0\x01\x12\x42\n\x07SealNow\x12\x1a.anchord.v1.SealNowRequest\x1a\x1b.anchord.v1.SealNowResponse\x12J\n\x08GetStats\x12\x1b.anchord.v1.GetStatsRequest\x1a\x1c.anchord.v1.GetStatsResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'anchord.v1.audit_service_pb2', globals())
@@ -91,68 +92,70 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _AUDITSERVICE.methods_by_name['ListBatches']._serialized_options = b'\220\002\001'
   _AUDITSERVICE.methods_by_name['GetStats']._options = None
   _AUDITSERVICE.methods_by_name['GetStats']._serialized_options = b'\220\002\001'
-  _LISTORDER._serialized_start=4339
-  _LISTORDER._serialized_end=4436
-  _RECEIPTVERDICT._serialized_start=4439
-  _RECEIPTVERDICT._serialized_end=4578
-  _RECORDEVENTREQUEST._serialized_start=184
-  _RECORDEVENTREQUEST._serialized_end=938
-  _RECORDEVENTRESPONSE._serialized_start=941
-  _RECORDEVENTRESPONSE._serialized_end=1113
-  _RECORDEVENTSREQUEST._serialized_start=1115
-  _RECORDEVENTSREQUEST._serialized_end=1205
-  _RECORDEVENTSRESPONSE._serialized_start=1207
-  _RECORDEVENTSRESPONSE._serialized_end=1260
-  _GETRECORDREQUEST._serialized_start=1262
-  _GETRECORDREQUEST._serialized_end=1332
-  _GETRECORDRESPONSE._serialized_start=1334
-  _GETRECORDRESPONSE._serialized_end=1397
-  _RECORDFILTER._serialized_start=1400
-  _RECORDFILTER._serialized_end=1706
-  _LISTRECORDSREQUEST._serialized_start=1709
-  _LISTRECORDSREQUEST._serialized_end=1913
-  _LISTRECORDSRESPONSE._serialized_start=1915
-  _LISTRECORDSRESPONSE._serialized_end=2022
-  _COUNTRECORDSREQUEST._serialized_start=2024
-  _COUNTRECORDSREQUEST._serialized_end=2095
-  _COUNTRECORDSRESPONSE._serialized_start=2097
-  _COUNTRECORDSRESPONSE._serialized_end=2141
-  _GETTRAILREQUEST._serialized_start=2144
-  _GETTRAILREQUEST._serialized_end=2278
-  _GETTRAILRESPONSE._serialized_start=2281
-  _GETTRAILRESPONSE._serialized_end=2409
-  _GETRECEIPTREQUEST._serialized_start=2411
-  _GETRECEIPTREQUEST._serialized_end=2482
-  _GETRECEIPTRESPONSE._serialized_start=2484
-  _GETRECEIPTRESPONSE._serialized_end=2598
-  _VERIFYRECEIPTREQUEST._serialized_start=2600
-  _VERIFYRECEIPTREQUEST._serialized_end=2677
-  _VERIFYRECEIPTRESPONSE._serialized_start=2680
-  _VERIFYRECEIPTRESPONSE._serialized_end=2816
-  _GETBATCHREQUEST._serialized_start=2818
-  _GETBATCHREQUEST._serialized_end=2908
-  _GETBATCHRESPONSE._serialized_start=2910
-  _GETBATCHRESPONSE._serialized_end=2969
-  _LISTBATCHESREQUEST._serialized_start=2971
-  _LISTBATCHESREQUEST._serialized_end=3070
-  _LISTBATCHESRESPONSE._serialized_start=3072
-  _LISTBATCHESRESPONSE._serialized_end=3178
-  _VERIFYLOGREQUEST._serialized_start=3180
-  _VERIFYLOGREQUEST._serialized_end=3262
-  _LOGPROBLEM._serialized_start=3265
-  _LOGPROBLEM._serialized_end=3437
-  _VERIFYLOGRESPONSE._serialized_start=3440
-  _VERIFYLOGRESPONSE._serialized_end=3726
-  _SEALNOWREQUEST._serialized_start=3728
-  _SEALNOWREQUEST._serialized_end=3744
-  _SEALNOWRESPONSE._serialized_start=3746
-  _SEALNOWRESPONSE._serialized_end=3820
-  _GETSTATSREQUEST._serialized_start=3822
-  _GETSTATSREQUEST._serialized_end=3839
-  _TYPECOUNT._serialized_start=3841
-  _TYPECOUNT._serialized_end=3894
-  _GETSTATSRESPONSE._serialized_start=3897
-  _GETSTATSRESPONSE._serialized_end=4337
-  _AUDITSERVICE._serialized_start=4581
-  _AUDITSERVICE._serialized_end=5644
+  _LISTORDER._serialized_start=4491
+  _LISTORDER._serialized_end=4588
+  _RECEIPTVERDICT._serialized_start=4591
+  _RECEIPTVERDICT._serialized_end=4730
+  _RECORDEVENTREQUEST._serialized_start=210
+  _RECORDEVENTREQUEST._serialized_end=964
+  _RECORDEVENTRESPONSE._serialized_start=967
+  _RECORDEVENTRESPONSE._serialized_end=1139
+  _RECORDEVENTSREQUEST._serialized_start=1141
+  _RECORDEVENTSREQUEST._serialized_end=1231
+  _RECORDEVENTSRESPONSE._serialized_start=1233
+  _RECORDEVENTSRESPONSE._serialized_end=1286
+  _GETRECORDREQUEST._serialized_start=1288
+  _GETRECORDREQUEST._serialized_end=1358
+  _GETRECORDRESPONSE._serialized_start=1360
+  _GETRECORDRESPONSE._serialized_end=1423
+  _RECORDFILTER._serialized_start=1426
+  _RECORDFILTER._serialized_end=1732
+  _LISTRECORDSREQUEST._serialized_start=1735
+  _LISTRECORDSREQUEST._serialized_end=1939
+  _LISTRECORDSRESPONSE._serialized_start=1941
+  _LISTRECORDSRESPONSE._serialized_end=2048
+  _COUNTRECORDSREQUEST._serialized_start=2050
+  _COUNTRECORDSREQUEST._serialized_end=2121
+  _COUNTRECORDSRESPONSE._serialized_start=2123
+  _COUNTRECORDSRESPONSE._serialized_end=2167
+  _GETTRAILREQUEST._serialized_start=2170
+  _GETTRAILREQUEST._serialized_end=2304
+  _GETTRAILRESPONSE._serialized_start=2307
+  _GETTRAILRESPONSE._serialized_end=2435
+  _GETRECEIPTREQUEST._serialized_start=2437
+  _GETRECEIPTREQUEST._serialized_end=2508
+  _GETRECEIPTRESPONSE._serialized_start=2510
+  _GETRECEIPTRESPONSE._serialized_end=2624
+  _VERIFYRECEIPTREQUEST._serialized_start=2626
+  _VERIFYRECEIPTREQUEST._serialized_end=2703
+  _VERIFYRECEIPTRESPONSE._serialized_start=2706
+  _VERIFYRECEIPTRESPONSE._serialized_end=2842
+  _GETBATCHREQUEST._serialized_start=2844
+  _GETBATCHREQUEST._serialized_end=2934
+  _GETBATCHRESPONSE._serialized_start=2936
+  _GETBATCHRESPONSE._serialized_end=2995
+  _LISTBATCHESREQUEST._serialized_start=2997
+  _LISTBATCHESREQUEST._serialized_end=3096
+  _LISTBATCHESRESPONSE._serialized_start=3098
+  _LISTBATCHESRESPONSE._serialized_end=3204
+  _VERIFYLOGREQUEST._serialized_start=3206
+  _VERIFYLOGREQUEST._serialized_end=3288
+  _VERIFYLOGRESPONSE._serialized_start=3291
+  _VERIFYLOGRESPONSE._serialized_end=3577
+  _SYNCBLOCKSREQUEST._serialized_start=3579
+  _SYNCBLOCKSREQUEST._serialized_end=3656
+  _SYNCBLOCKSRESPONSE._serialized_start=3659
+  _SYNCBLOCKSRESPONSE._serialized_end=3878
+  _SEALNOWREQUEST._serialized_start=3880
+  _SEALNOWREQUEST._serialized_end=3896
+  _SEALNOWRESPONSE._serialized_start=3898
+  _SEALNOWRESPONSE._serialized_end=3972
+  _GETSTATSREQUEST._serialized_start=3974
+  _GETSTATSREQUEST._serialized_end=3991
+  _TYPECOUNT._serialized_start=3993
+  _TYPECOUNT._serialized_end=4046
+  _GETSTATSRESPONSE._serialized_start=4049
+  _GETSTATSRESPONSE._serialized_end=4489
+  _AUDITSERVICE._serialized_start=4733
+  _AUDITSERVICE._serialized_end=5875
 # @@protoc_insertion_point(module_scope)

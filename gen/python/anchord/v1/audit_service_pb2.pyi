@@ -3,6 +3,7 @@
 isort:skip_file
 """
 import anchord.v1.batch_pb2
+import anchord.v1.problem_pb2
 import anchord.v1.receipt_pb2
 import anchord.v1.record_pb2
 import builtins
@@ -606,42 +607,6 @@ class VerifyLogRequest(google.protobuf.message.Message):
     def ClearField(self, field_name: typing_extensions.Literal["first_batch",b"first_batch","last_batch",b"last_batch"]) -> None: ...
 global___VerifyLogRequest = VerifyLogRequest
 
-class LogProblem(google.protobuf.message.Message):
-    """Something in the database that does not hold."""
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-    BATCH_NUMBER_FIELD_NUMBER: builtins.int
-    SEQUENCE_FIELD_NUMBER: builtins.int
-    RECORD_ID_FIELD_NUMBER: builtins.int
-    COLUMN_FIELD_NUMBER: builtins.int
-    MESSAGE_FIELD_NUMBER: builtins.int
-    batch_number: builtins.int
-    """The batch that it was found in; 0 where it belongs to none."""
-
-    sequence: builtins.int
-    """The position of the record in the log, where the problem is a record's."""
-
-    record_id: typing.Text
-    """The record's id, as the database has it, where the problem is a record's."""
-
-    column: typing.Text
-    """The column that does not hold, such as "records.subject"."""
-
-    message: typing.Text
-    """What was found and what was expected, for people."""
-
-    def __init__(self,
-        *,
-        batch_number: builtins.int = ...,
-        sequence: typing.Optional[builtins.int] = ...,
-        record_id: typing.Text = ...,
-        column: typing.Text = ...,
-        message: typing.Text = ...,
-        ) -> None: ...
-    def HasField(self, field_name: typing_extensions.Literal["_sequence",b"_sequence","sequence",b"sequence"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing_extensions.Literal["_sequence",b"_sequence","batch_number",b"batch_number","column",b"column","message",b"message","record_id",b"record_id","sequence",b"sequence"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing_extensions.Literal["_sequence",b"_sequence"]) -> typing.Optional[typing_extensions.Literal["sequence"]]: ...
-global___LogProblem = LogProblem
-
 class VerifyLogResponse(google.protobuf.message.Message):
     """Progress of a verification, and what it found since the message before."""
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -665,7 +630,7 @@ class VerifyLogResponse(google.protobuf.message.Message):
     """Batches to check in all."""
 
     @property
-    def problems(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___LogProblem]:
+    def problems(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[anchord.v1.problem_pb2.LogProblem]:
         """What does not hold."""
         pass
     done: builtins.bool
@@ -680,12 +645,70 @@ class VerifyLogResponse(google.protobuf.message.Message):
         records_total: builtins.int = ...,
         batches_checked: builtins.int = ...,
         batches_total: builtins.int = ...,
-        problems: typing.Optional[typing.Iterable[global___LogProblem]] = ...,
+        problems: typing.Optional[typing.Iterable[anchord.v1.problem_pb2.LogProblem]] = ...,
         done: builtins.bool = ...,
         problems_total: builtins.int = ...,
         ) -> None: ...
     def ClearField(self, field_name: typing_extensions.Literal["batches_checked",b"batches_checked","batches_total",b"batches_total","done",b"done","problems",b"problems","problems_total",b"problems_total","records_checked",b"records_checked","records_total",b"records_total"]) -> None: ...
 global___VerifyLogResponse = VerifyLogResponse
+
+class SyncBlocksRequest(google.protobuf.message.Message):
+    """Which blocks to read again."""
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+    FROM_BLOCK_FIELD_NUMBER: builtins.int
+    TO_BLOCK_FIELD_NUMBER: builtins.int
+    from_block: builtins.int
+    """First block. Blocks before the log began are left out."""
+
+    to_block: builtins.int
+    """Last block. 0 means the last that was followed; blocks above that one are left to following."""
+
+    def __init__(self,
+        *,
+        from_block: builtins.int = ...,
+        to_block: builtins.int = ...,
+        ) -> None: ...
+    def ClearField(self, field_name: typing_extensions.Literal["from_block",b"from_block","to_block",b"to_block"]) -> None: ...
+global___SyncBlocksRequest = SyncBlocksRequest
+
+class SyncBlocksResponse(google.protobuf.message.Message):
+    """Progress of reading again."""
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+    BLOCK_NUMBER_FIELD_NUMBER: builtins.int
+    BLOCKS_READ_FIELD_NUMBER: builtins.int
+    BLOCKS_TOTAL_FIELD_NUMBER: builtins.int
+    BATCHES_FOUND_FIELD_NUMBER: builtins.int
+    BATCHES_MENDED_FIELD_NUMBER: builtins.int
+    DONE_FIELD_NUMBER: builtins.int
+    block_number: builtins.int
+    """Last block that was read."""
+
+    blocks_read: builtins.int
+    """Blocks read so far."""
+
+    blocks_total: builtins.int
+    """Blocks to read in all."""
+
+    batches_found: builtins.int
+    """Seals found in them so far."""
+
+    batches_mended: builtins.int
+    """Of those, batches that the database missed or had at another place, and that were mended."""
+
+    done: builtins.bool
+    """Set on the last message: all was read."""
+
+    def __init__(self,
+        *,
+        block_number: builtins.int = ...,
+        blocks_read: builtins.int = ...,
+        blocks_total: builtins.int = ...,
+        batches_found: builtins.int = ...,
+        batches_mended: builtins.int = ...,
+        done: builtins.bool = ...,
+        ) -> None: ...
+    def ClearField(self, field_name: typing_extensions.Literal["batches_found",b"batches_found","batches_mended",b"batches_mended","block_number",b"block_number","blocks_read",b"blocks_read","blocks_total",b"blocks_total","done",b"done"]) -> None: ...
+global___SyncBlocksResponse = SyncBlocksResponse
 
 class SealNowRequest(google.protobuf.message.Message):
     """Asks for sealing now."""

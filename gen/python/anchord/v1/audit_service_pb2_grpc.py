@@ -74,6 +74,11 @@ class AuditServiceStub(object):
                 request_serializer=anchord_dot_v1_dot_audit__service__pb2.VerifyLogRequest.SerializeToString,
                 response_deserializer=anchord_dot_v1_dot_audit__service__pb2.VerifyLogResponse.FromString,
                 )
+        self.SyncBlocks = channel.unary_stream(
+                '/anchord.v1.AuditService/SyncBlocks',
+                request_serializer=anchord_dot_v1_dot_audit__service__pb2.SyncBlocksRequest.SerializeToString,
+                response_deserializer=anchord_dot_v1_dot_audit__service__pb2.SyncBlocksResponse.FromString,
+                )
         self.SealNow = channel.unary_unary(
                 '/anchord.v1.AuditService/SealNow',
                 request_serializer=anchord_dot_v1_dot_audit__service__pb2.SealNowRequest.SerializeToString,
@@ -179,6 +184,15 @@ class AuditServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SyncBlocks(self, request, context):
+        """Reads a range of blocks again and mends what the database missed of them: batches, and where they
+        stand on the chain. Following does this by itself; this is for a node that once left something out.
+        Fails with CHAIN_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SealNow(self, request, context):
         """Seals what is pending now, and answers once everything accepted before the call is on chain, or
         shortly before the call's deadline with what is still pending.
@@ -251,6 +265,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.VerifyLog,
                     request_deserializer=anchord_dot_v1_dot_audit__service__pb2.VerifyLogRequest.FromString,
                     response_serializer=anchord_dot_v1_dot_audit__service__pb2.VerifyLogResponse.SerializeToString,
+            ),
+            'SyncBlocks': grpc.unary_stream_rpc_method_handler(
+                    servicer.SyncBlocks,
+                    request_deserializer=anchord_dot_v1_dot_audit__service__pb2.SyncBlocksRequest.FromString,
+                    response_serializer=anchord_dot_v1_dot_audit__service__pb2.SyncBlocksResponse.SerializeToString,
             ),
             'SealNow': grpc.unary_unary_rpc_method_handler(
                     servicer.SealNow,
@@ -461,6 +480,23 @@ class AuditService(object):
         return grpc.experimental.unary_stream(request, target, '/anchord.v1.AuditService/VerifyLog',
             anchord_dot_v1_dot_audit__service__pb2.VerifyLogRequest.SerializeToString,
             anchord_dot_v1_dot_audit__service__pb2.VerifyLogResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def SyncBlocks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/anchord.v1.AuditService/SyncBlocks',
+            anchord_dot_v1_dot_audit__service__pb2.SyncBlocksRequest.SerializeToString,
+            anchord_dot_v1_dot_audit__service__pb2.SyncBlocksResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

@@ -83,6 +83,14 @@ class AuditServiceStub:
     with CHAIN_UNAVAILABLE.
     """
 
+    SyncBlocks: grpc.UnaryStreamMultiCallable[
+        anchord.v1.audit_service_pb2.SyncBlocksRequest,
+        anchord.v1.audit_service_pb2.SyncBlocksResponse]
+    """Reads a range of blocks again and mends what the database missed of them: batches, and where they
+    stand on the chain. Following does this by itself; this is for a node that once left something out.
+    Fails with CHAIN_UNAVAILABLE.
+    """
+
     SealNow: grpc.UnaryUnaryMultiCallable[
         anchord.v1.audit_service_pb2.SealNowRequest,
         anchord.v1.audit_service_pb2.SealNowResponse]
@@ -201,6 +209,17 @@ class AuditServiceServicer(metaclass=abc.ABCMeta):
         """Compares the database with the chain, batch by batch: entries with leaves, leaves with the roots
         on chain, and every column that derives from either. Names everything that does not hold. Fails
         with CHAIN_UNAVAILABLE.
+        """
+        pass
+
+    @abc.abstractmethod
+    def SyncBlocks(self,
+        request: anchord.v1.audit_service_pb2.SyncBlocksRequest,
+        context: grpc.ServicerContext,
+    ) -> typing.Iterator[anchord.v1.audit_service_pb2.SyncBlocksResponse]:
+        """Reads a range of blocks again and mends what the database missed of them: batches, and where they
+        stand on the chain. Following does this by itself; this is for a node that once left something out.
+        Fails with CHAIN_UNAVAILABLE.
         """
         pass
 

@@ -66,6 +66,20 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 14
     """INTERNAL: a fault of ours. Nothing is known to be recorded; the log has the details."""
 
+    ERROR_REASON_INVALID_CURSOR: _ErrorReason.ValueType  # 15
+    """INVALID_ARGUMENT: the cursor is not one of ours, or belongs to another log. Start from START or NOW."""
+
+    ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 16
+    """OUT_OF_RANGE: what follows the cursor is no longer kept (EVENT_RETENTION_DAYS). Metadata
+    `oldest_cursor` names the oldest point from which the stream can go on.
+    """
+
+    ERROR_REASON_SUBSCRIPTION_NOT_FOUND: _ErrorReason.ValueType  # 17
+    """NOT_FOUND: no subscription has this name. SubscribeEvents makes it."""
+
+    ERROR_REASON_SUBSCRIPTION_TAKEN_OVER: _ErrorReason.ValueType  # 18
+    """ABORTED: another consumer has subscribed by the same name. Do not reconnect, or it is ended in turn."""
+
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The closed set of reasons. Each names the status that it comes with and what to do."""
     pass
@@ -120,6 +134,20 @@ try again.
 
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 14
 """INTERNAL: a fault of ours. Nothing is known to be recorded; the log has the details."""
+
+ERROR_REASON_INVALID_CURSOR: ErrorReason.ValueType  # 15
+"""INVALID_ARGUMENT: the cursor is not one of ours, or belongs to another log. Start from START or NOW."""
+
+ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 16
+"""OUT_OF_RANGE: what follows the cursor is no longer kept (EVENT_RETENTION_DAYS). Metadata
+`oldest_cursor` names the oldest point from which the stream can go on.
+"""
+
+ERROR_REASON_SUBSCRIPTION_NOT_FOUND: ErrorReason.ValueType  # 17
+"""NOT_FOUND: no subscription has this name. SubscribeEvents makes it."""
+
+ERROR_REASON_SUBSCRIPTION_TAKEN_OVER: ErrorReason.ValueType  # 18
+"""ABORTED: another consumer has subscribed by the same name. Do not reconnect, or it is ended in turn."""
 
 global___ErrorReason = ErrorReason
 

@@ -28,7 +28,9 @@ class _RecordStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """Its batch is in a block of the chain."""
 
     RECORD_STATE_FINAL: _RecordState.ValueType  # 3
-    """Its block has the configured number of confirmations (CONFIRMATIONS)."""
+    """Its block has CONFIRMATIONS blocks on top, and is not above the block that the node calls
+    finalized, where the node names one.
+    """
 
 class RecordState(_RecordState, metaclass=_RecordStateEnumTypeWrapper):
     """How far a record has come. A state only moves forward, except that a chain reorganisation
@@ -46,7 +48,9 @@ RECORD_STATE_ANCHORED: RecordState.ValueType  # 2
 """Its batch is in a block of the chain."""
 
 RECORD_STATE_FINAL: RecordState.ValueType  # 3
-"""Its block has the configured number of confirmations (CONFIRMATIONS)."""
+"""Its block has CONFIRMATIONS blocks on top, and is not above the block that the node calls
+finalized, where the node names one.
+"""
 
 global___RecordState = RecordState
 

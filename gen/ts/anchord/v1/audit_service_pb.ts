@@ -8,6 +8,8 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Batch } from "./batch_pb.js";
 import { file_anchord_v1_batch } from "./batch_pb.js";
+import type { LogProblem } from "./problem_pb.js";
+import { file_anchord_v1_problem } from "./problem_pb.js";
 import type { LogIdentity, Receipt } from "./receipt_pb.js";
 import { file_anchord_v1_receipt } from "./receipt_pb.js";
 import type { Complaint, ConfigChange, Custom, Login, Order, Record, RecordState, SystemChange, Threat, Trade } from "./record_pb.js";
@@ -21,7 +23,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file anchord/v1/audit_service.proto.
  */
 export const file_anchord_v1_audit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5hbmNob3JkL3YxL2F1ZGl0X3NlcnZpY2UucHJvdG8SCmFuY2hvcmQudjEi9wQKElJlY29yZEV2ZW50UmVxdWVzdBIwCgdzdWJqZWN0GAEgASgJQh+6SBxyGhABGIACMhNeW15ceDAwLVx4MWZceDdmXSokEiwKBWFjdG9yGAIgASgJQh26SBpyGBiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBJACgpvY2N1cl90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKGgYIgLL4hBsyABIxCgpyZXF1ZXN0X2lkGAQgASgJQh26SBpyGBiAATITXlteXHgwMC1ceDFmXHg3Zl0qJBIzCgh3YWl0X2ZvchgFIAEoDjIXLmFuY2hvcmQudjEuUmVjb3JkU3RhdGVCCLpIBYIBAhABEiQKBnRocmVhdBgQIAEoCzISLmFuY2hvcmQudjEuVGhyZWF0SAASIgoFdHJhZGUYESABKAsyES5hbmNob3JkLnYxLlRyYWRlSAASIgoFb3JkZXIYEiABKAsyES5hbmNob3JkLnYxLk9yZGVySAASMQoNc3lzdGVtX2NoYW5nZRgTIAEoCzIYLmFuY2hvcmQudjEuU3lzdGVtQ2hhbmdlSAASIgoFbG9naW4YFCABKAsyES5hbmNob3JkLnYxLkxvZ2luSAASMQoNY29uZmlnX2NoYW5nZRgVIAEoCzIYLmFuY2hvcmQudjEuQ29uZmlnQ2hhbmdlSAASKgoJY29tcGxhaW50GBYgASgLMhUuYW5jaG9yZC52MS5Db21wbGFpbnRIABIkCgZjdXN0b20YFyABKAsyEi5hbmNob3JkLnYxLkN1c3RvbUgAQg0KBGJvZHkSBbpIAggBIogBChNSZWNvcmRFdmVudFJlc3BvbnNlEhEKCXJlY29yZF9pZBgBIAEoCRImCgVzdGF0ZRgCIAEoDjIXLmFuY2hvcmQudjEuUmVjb3JkU3RhdGUSJAoHcmVjZWlwdBgDIAEoCzITLmFuY2hvcmQudjEuUmVjZWlwdBIQCghyZXBsYXllZBgEIAEoCCJSChNSZWNvcmRFdmVudHNSZXF1ZXN0EjsKBmV2ZW50cxgBIAMoCzIeLmFuY2hvcmQudjEuUmVjb3JkRXZlbnRSZXF1ZXN0Qgu6SAiSAQUIARCQTiIqChRSZWNvcmRFdmVudHNSZXNwb25zZRISCgpyZWNvcmRfaWRzGAEgAygJIjwKEEdldFJlY29yZFJlcXVlc3QSKAoJcmVjb3JkX2lkGAEgASgJQhW6SBJyEDIOXlswLTlhLWZdezY0fSQiNwoRR2V0UmVjb3JkUmVzcG9uc2USIgoGcmVjb3JkGAEgASgLMhIuYW5jaG9yZC52MS5SZWNvcmQigQIKDFJlY29yZEZpbHRlchIZCgdzdWJqZWN0GAEgASgJQgi6SAVyAxiAAhItCgR0eXBlGAIgASgJQh+6SBxyGhhAMhZeKFthLXpdW2EtejAtOS5fLV0qKT8kEhcKBWFjdG9yGAMgASgJQgi6SAVyAxiAAhIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoFc3RhdGUYBiABKA4yFy5hbmNob3JkLnYxLlJlY29yZFN0YXRlQgi6SAWCAQIQASKoAQoSTGlzdFJlY29yZHNSZXF1ZXN0EigKBmZpbHRlchgBIAEoCzIYLmFuY2hvcmQudjEuUmVjb3JkRmlsdGVyEi4KBW9yZGVyGAIgASgOMhUuYW5jaG9yZC52MS5MaXN0T3JkZXJCCLpIBYIBAhABEhoKCXBhZ2Vfc2l6ZRgDIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAQgASgJQgi6SAVyAxiABCJTChNMaXN0UmVjb3Jkc1Jlc3BvbnNlEiMKB3JlY29yZHMYASADKAsyEi5hbmNob3JkLnYxLlJlY29yZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiPwoTQ291bnRSZWNvcmRzUmVxdWVzdBIoCgZmaWx0ZXIYASABKAsyGC5hbmNob3JkLnYxLlJlY29yZEZpbHRlciIlChRDb3VudFJlY29yZHNSZXNwb25zZRINCgVjb3VudBgBIAEoBCJoCg9HZXRUcmFpbFJlcXVlc3QSGwoHc3ViamVjdBgBIAEoCUIKukgHcgUQARiAAhIaCglwYWdlX3NpemUYAiABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiYAoQR2V0VHJhaWxSZXNwb25zZRIjCgdyZWNvcmRzGAEgAygLMhIuYW5jaG9yZC52MS5SZWNvcmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEg4KBmxlbmd0aBgDIAEoBCI9ChFHZXRSZWNlaXB0UmVxdWVzdBIoCglyZWNvcmRfaWQYASABKAlCFbpIEnIQMg5eWzAtOWEtZl17NjR9JCJiChJHZXRSZWNlaXB0UmVzcG9uc2USJAoHcmVjZWlwdBgBIAEoCzITLmFuY2hvcmQudjEuUmVjZWlwdBImCgVzdGF0ZRgCIAEoDjIXLmFuY2hvcmQudjEuUmVjb3JkU3RhdGUiRAoUVmVyaWZ5UmVjZWlwdFJlcXVlc3QSLAoHcmVjZWlwdBgBIAEoCzITLmFuY2hvcmQudjEuUmVjZWlwdEIGukgDyAEBImoKFVZlcmlmeVJlY2VpcHRSZXNwb25zZRIrCgd2ZXJkaWN0GAEgASgOMhouYW5jaG9yZC52MS5SZWNlaXB0VmVyZGljdBITCgtmYWlsZWRfc3RlcBgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIkwKD0dldEJhdGNoUmVxdWVzdBIQCgZudW1iZXIYASABKARIABIXCgRyb290GAIgASgMQge6SAR6AmggSABCDgoFYmF0Y2gSBbpIAggBIjQKEEdldEJhdGNoUmVzcG9uc2USIAoFYmF0Y2gYASABKAsyES5hbmNob3JkLnYxLkJhdGNoIk4KEkxpc3RCYXRjaGVzUmVxdWVzdBIaCglwYWdlX3NpemUYASABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQiUgoTTGlzdEJhdGNoZXNSZXNwb25zZRIiCgdiYXRjaGVzGAEgAygLMhEuYW5jaG9yZC52MS5CYXRjaBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiOwoQVmVyaWZ5TG9nUmVxdWVzdBITCgtmaXJzdF9iYXRjaBgBIAEoBBISCgpsYXN0X2JhdGNoGAIgASgEInoKCkxvZ1Byb2JsZW0SFAoMYmF0Y2hfbnVtYmVyGAEgASgEEhUKCHNlcXVlbmNlGAIgASgESACIAQESEQoJcmVjb3JkX2lkGAMgASgJEg4KBmNvbHVtbhgEIAEoCRIPCgdtZXNzYWdlGAUgASgJQgsKCV9zZXF1ZW5jZSLDAQoRVmVyaWZ5TG9nUmVzcG9uc2USFwoPcmVjb3Jkc19jaGVja2VkGAEgASgEEhUKDXJlY29yZHNfdG90YWwYAiABKAQSFwoPYmF0Y2hlc19jaGVja2VkGAMgASgEEhUKDWJhdGNoZXNfdG90YWwYBCABKAQSKAoIcHJvYmxlbXMYBSADKAsyFi5hbmNob3JkLnYxLkxvZ1Byb2JsZW0SDAoEZG9uZRgGIAEoCBIWCg5wcm9ibGVtc190b3RhbBgHIAEoBCIQCg5TZWFsTm93UmVxdWVzdCI2Cg9TZWFsTm93UmVzcG9uc2USDwoHcGVuZGluZxgBIAEoBBISCgpsYXN0X2JhdGNoGAIgASgEIhEKD0dldFN0YXRzUmVxdWVzdCIoCglUeXBlQ291bnQSDAoEdHlwZRgBIAEoCRINCgVjb3VudBgCIAEoBCLIAgoQR2V0U3RhdHNSZXNwb25zZRIPCgdyZWNvcmRzGAEgASgEEg8KB3BlbmRpbmcYAiABKAQSDQoFZmluYWwYAyABKAQSJAoFdHlwZXMYBCADKAsyFS5hbmNob3JkLnYxLlR5cGVDb3VudBIPCgdiYXRjaGVzGAUgASgEEhAKCGdhc191c2VkGAYgASgEEjQKEGZpcnN0X2Jsb2NrX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKD2xhc3RfYmxvY2tfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoIaWRlbnRpdHkYCSABKAsyFy5hbmNob3JkLnYxLkxvZ0lkZW50aXR5Eg4KBnNlYWxlchgKIAEoCRIUCgxibG9ja19udW1iZXIYCyABKAQqYQoJTGlzdE9yZGVyEhoKFkxJU1RfT1JERVJfVU5TUEVDSUZJRUQQABIbChdMSVNUX09SREVSX05FV0VTVF9GSVJTVBABEhsKF0xJU1RfT1JERVJfT0xERVNUX0ZJUlNUEAIqiwEKDlJlY2VpcHRWZXJkaWN0Eh8KG1JFQ0VJUFRfVkVSRElDVF9VTlNQRUNJRklFRBAAEhkKFVJFQ0VJUFRfVkVSRElDVF9WQUxJRBABEhsKF1JFQ0VJUFRfVkVSRElDVF9JTlZBTElEEAISIAocUkVDRUlQVF9WRVJESUNUX05PVF9BTkNIT1JFRBADMqcICgxBdWRpdFNlcnZpY2USTgoLUmVjb3JkRXZlbnQSHi5hbmNob3JkLnYxLlJlY29yZEV2ZW50UmVxdWVzdBofLmFuY2hvcmQudjEuUmVjb3JkRXZlbnRSZXNwb25zZRJVCgxSZWNvcmRFdmVudHMSHy5hbmNob3JkLnYxLlJlY29yZEV2ZW50c1JlcXVlc3QaIC5hbmNob3JkLnYxLlJlY29yZEV2ZW50c1Jlc3BvbnNlKAEwARJNCglHZXRSZWNvcmQSHC5hbmNob3JkLnYxLkdldFJlY29yZFJlcXVlc3QaHS5hbmNob3JkLnYxLkdldFJlY29yZFJlc3BvbnNlIgOQAgESUwoLTGlzdFJlY29yZHMSHi5hbmNob3JkLnYxLkxpc3RSZWNvcmRzUmVxdWVzdBofLmFuY2hvcmQudjEuTGlzdFJlY29yZHNSZXNwb25zZSIDkAIBElYKDENvdW50UmVjb3JkcxIfLmFuY2hvcmQudjEuQ291bnRSZWNvcmRzUmVxdWVzdBogLmFuY2hvcmQudjEuQ291bnRSZWNvcmRzUmVzcG9uc2UiA5ACARJKCghHZXRUcmFpbBIbLmFuY2hvcmQudjEuR2V0VHJhaWxSZXF1ZXN0GhwuYW5jaG9yZC52MS5HZXRUcmFpbFJlc3BvbnNlIgOQAgESUAoKR2V0UmVjZWlwdBIdLmFuY2hvcmQudjEuR2V0UmVjZWlwdFJlcXVlc3QaHi5hbmNob3JkLnYxLkdldFJlY2VpcHRSZXNwb25zZSIDkAIBElkKDVZlcmlmeVJlY2VpcHQSIC5hbmNob3JkLnYxLlZlcmlmeVJlY2VpcHRSZXF1ZXN0GiEuYW5jaG9yZC52MS5WZXJpZnlSZWNlaXB0UmVzcG9uc2UiA5ACARJKCghHZXRCYXRjaBIbLmFuY2hvcmQudjEuR2V0QmF0Y2hSZXF1ZXN0GhwuYW5jaG9yZC52MS5HZXRCYXRjaFJlc3BvbnNlIgOQAgESUwoLTGlzdEJhdGNoZXMSHi5hbmNob3JkLnYxLkxpc3RCYXRjaGVzUmVxdWVzdBofLmFuY2hvcmQudjEuTGlzdEJhdGNoZXNSZXNwb25zZSIDkAIBEkoKCVZlcmlmeUxvZxIcLmFuY2hvcmQudjEuVmVyaWZ5TG9nUmVxdWVzdBodLmFuY2hvcmQudjEuVmVyaWZ5TG9nUmVzcG9uc2UwARJCCgdTZWFsTm93EhouYW5jaG9yZC52MS5TZWFsTm93UmVxdWVzdBobLmFuY2hvcmQudjEuU2VhbE5vd1Jlc3BvbnNlEkoKCEdldFN0YXRzEhsuYW5jaG9yZC52MS5HZXRTdGF0c1JlcXVlc3QaHC5hbmNob3JkLnYxLkdldFN0YXRzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_anchord_v1_batch, file_anchord_v1_receipt, file_anchord_v1_record, file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("Ch5hbmNob3JkL3YxL2F1ZGl0X3NlcnZpY2UucHJvdG8SCmFuY2hvcmQudjEi9wQKElJlY29yZEV2ZW50UmVxdWVzdBIwCgdzdWJqZWN0GAEgASgJQh+6SBxyGhABGIACMhNeW15ceDAwLVx4MWZceDdmXSokEiwKBWFjdG9yGAIgASgJQh26SBpyGBiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBJACgpvY2N1cl90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKGgYIgLL4hBsyABIxCgpyZXF1ZXN0X2lkGAQgASgJQh26SBpyGBiAATITXlteXHgwMC1ceDFmXHg3Zl0qJBIzCgh3YWl0X2ZvchgFIAEoDjIXLmFuY2hvcmQudjEuUmVjb3JkU3RhdGVCCLpIBYIBAhABEiQKBnRocmVhdBgQIAEoCzISLmFuY2hvcmQudjEuVGhyZWF0SAASIgoFdHJhZGUYESABKAsyES5hbmNob3JkLnYxLlRyYWRlSAASIgoFb3JkZXIYEiABKAsyES5hbmNob3JkLnYxLk9yZGVySAASMQoNc3lzdGVtX2NoYW5nZRgTIAEoCzIYLmFuY2hvcmQudjEuU3lzdGVtQ2hhbmdlSAASIgoFbG9naW4YFCABKAsyES5hbmNob3JkLnYxLkxvZ2luSAASMQoNY29uZmlnX2NoYW5nZRgVIAEoCzIYLmFuY2hvcmQudjEuQ29uZmlnQ2hhbmdlSAASKgoJY29tcGxhaW50GBYgASgLMhUuYW5jaG9yZC52MS5Db21wbGFpbnRIABIkCgZjdXN0b20YFyABKAsyEi5hbmNob3JkLnYxLkN1c3RvbUgAQg0KBGJvZHkSBbpIAggBIogBChNSZWNvcmRFdmVudFJlc3BvbnNlEhEKCXJlY29yZF9pZBgBIAEoCRImCgVzdGF0ZRgCIAEoDjIXLmFuY2hvcmQudjEuUmVjb3JkU3RhdGUSJAoHcmVjZWlwdBgDIAEoCzITLmFuY2hvcmQudjEuUmVjZWlwdBIQCghyZXBsYXllZBgEIAEoCCJSChNSZWNvcmRFdmVudHNSZXF1ZXN0EjsKBmV2ZW50cxgBIAMoCzIeLmFuY2hvcmQudjEuUmVjb3JkRXZlbnRSZXF1ZXN0Qgu6SAiSAQUIARCQTiIqChRSZWNvcmRFdmVudHNSZXNwb25zZRISCgpyZWNvcmRfaWRzGAEgAygJIjwKEEdldFJlY29yZFJlcXVlc3QSKAoJcmVjb3JkX2lkGAEgASgJQhW6SBJyEDIOXlswLTlhLWZdezY0fSQiNwoRR2V0UmVjb3JkUmVzcG9uc2USIgoGcmVjb3JkGAEgASgLMhIuYW5jaG9yZC52MS5SZWNvcmQigQIKDFJlY29yZEZpbHRlchIZCgdzdWJqZWN0GAEgASgJQgi6SAVyAxiAAhItCgR0eXBlGAIgASgJQh+6SBxyGhhAMhZeKFthLXpdW2EtejAtOS5fLV0qKT8kEhcKBWFjdG9yGAMgASgJQgi6SAVyAxiAAhIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoFc3RhdGUYBiABKA4yFy5hbmNob3JkLnYxLlJlY29yZFN0YXRlQgi6SAWCAQIQASKoAQoSTGlzdFJlY29yZHNSZXF1ZXN0EigKBmZpbHRlchgBIAEoCzIYLmFuY2hvcmQudjEuUmVjb3JkRmlsdGVyEi4KBW9yZGVyGAIgASgOMhUuYW5jaG9yZC52MS5MaXN0T3JkZXJCCLpIBYIBAhABEhoKCXBhZ2Vfc2l6ZRgDIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAQgASgJQgi6SAVyAxiABCJTChNMaXN0UmVjb3Jkc1Jlc3BvbnNlEiMKB3JlY29yZHMYASADKAsyEi5hbmNob3JkLnYxLlJlY29yZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiPwoTQ291bnRSZWNvcmRzUmVxdWVzdBIoCgZmaWx0ZXIYASABKAsyGC5hbmNob3JkLnYxLlJlY29yZEZpbHRlciIlChRDb3VudFJlY29yZHNSZXNwb25zZRINCgVjb3VudBgBIAEoBCJoCg9HZXRUcmFpbFJlcXVlc3QSGwoHc3ViamVjdBgBIAEoCUIKukgHcgUQARiAAhIaCglwYWdlX3NpemUYAiABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiYAoQR2V0VHJhaWxSZXNwb25zZRIjCgdyZWNvcmRzGAEgAygLMhIuYW5jaG9yZC52MS5SZWNvcmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEg4KBmxlbmd0aBgDIAEoBCI9ChFHZXRSZWNlaXB0UmVxdWVzdBIoCglyZWNvcmRfaWQYASABKAlCFbpIEnIQMg5eWzAtOWEtZl17NjR9JCJiChJHZXRSZWNlaXB0UmVzcG9uc2USJAoHcmVjZWlwdBgBIAEoCzITLmFuY2hvcmQudjEuUmVjZWlwdBImCgVzdGF0ZRgCIAEoDjIXLmFuY2hvcmQudjEuUmVjb3JkU3RhdGUiRAoUVmVyaWZ5UmVjZWlwdFJlcXVlc3QSLAoHcmVjZWlwdBgBIAEoCzITLmFuY2hvcmQudjEuUmVjZWlwdEIGukgDyAEBImoKFVZlcmlmeVJlY2VpcHRSZXNwb25zZRIrCgd2ZXJkaWN0GAEgASgOMhouYW5jaG9yZC52MS5SZWNlaXB0VmVyZGljdBITCgtmYWlsZWRfc3RlcBgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIkwKD0dldEJhdGNoUmVxdWVzdBIQCgZudW1iZXIYASABKARIABIXCgRyb290GAIgASgMQge6SAR6AmggSABCDgoFYmF0Y2gSBbpIAggBIjQKEEdldEJhdGNoUmVzcG9uc2USIAoFYmF0Y2gYASABKAsyES5hbmNob3JkLnYxLkJhdGNoIk4KEkxpc3RCYXRjaGVzUmVxdWVzdBIaCglwYWdlX3NpemUYASABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQiUgoTTGlzdEJhdGNoZXNSZXNwb25zZRIiCgdiYXRjaGVzGAEgAygLMhEuYW5jaG9yZC52MS5CYXRjaBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiOwoQVmVyaWZ5TG9nUmVxdWVzdBITCgtmaXJzdF9iYXRjaBgBIAEoBBISCgpsYXN0X2JhdGNoGAIgASgEIsMBChFWZXJpZnlMb2dSZXNwb25zZRIXCg9yZWNvcmRzX2NoZWNrZWQYASABKAQSFQoNcmVjb3Jkc190b3RhbBgCIAEoBBIXCg9iYXRjaGVzX2NoZWNrZWQYAyABKAQSFQoNYmF0Y2hlc190b3RhbBgEIAEoBBIoCghwcm9ibGVtcxgFIAMoCzIWLmFuY2hvcmQudjEuTG9nUHJvYmxlbRIMCgRkb25lGAYgASgIEhYKDnByb2JsZW1zX3RvdGFsGAcgASgEIjkKEVN5bmNCbG9ja3NSZXF1ZXN0EhIKCmZyb21fYmxvY2sYASABKAQSEAoIdG9fYmxvY2sYAiABKAQikgEKElN5bmNCbG9ja3NSZXNwb25zZRIUCgxibG9ja19udW1iZXIYASABKAQSEwoLYmxvY2tzX3JlYWQYAiABKAQSFAoMYmxvY2tzX3RvdGFsGAMgASgEEhUKDWJhdGNoZXNfZm91bmQYBCABKAQSFgoOYmF0Y2hlc19tZW5kZWQYBSABKAQSDAoEZG9uZRgGIAEoCCIQCg5TZWFsTm93UmVxdWVzdCI2Cg9TZWFsTm93UmVzcG9uc2USDwoHcGVuZGluZxgBIAEoBBISCgpsYXN0X2JhdGNoGAIgASgEIhEKD0dldFN0YXRzUmVxdWVzdCIoCglUeXBlQ291bnQSDAoEdHlwZRgBIAEoCRINCgVjb3VudBgCIAEoBCLIAgoQR2V0U3RhdHNSZXNwb25zZRIPCgdyZWNvcmRzGAEgASgEEg8KB3BlbmRpbmcYAiABKAQSDQoFZmluYWwYAyABKAQSJAoFdHlwZXMYBCADKAsyFS5hbmNob3JkLnYxLlR5cGVDb3VudBIPCgdiYXRjaGVzGAUgASgEEhAKCGdhc191c2VkGAYgASgEEjQKEGZpcnN0X2Jsb2NrX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKD2xhc3RfYmxvY2tfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoIaWRlbnRpdHkYCSABKAsyFy5hbmNob3JkLnYxLkxvZ0lkZW50aXR5Eg4KBnNlYWxlchgKIAEoCRIUCgxibG9ja19udW1iZXIYCyABKAQqYQoJTGlzdE9yZGVyEhoKFkxJU1RfT1JERVJfVU5TUEVDSUZJRUQQABIbChdMSVNUX09SREVSX05FV0VTVF9GSVJTVBABEhsKF0xJU1RfT1JERVJfT0xERVNUX0ZJUlNUEAIqiwEKDlJlY2VpcHRWZXJkaWN0Eh8KG1JFQ0VJUFRfVkVSRElDVF9VTlNQRUNJRklFRBAAEhkKFVJFQ0VJUFRfVkVSRElDVF9WQUxJRBABEhsKF1JFQ0VJUFRfVkVSRElDVF9JTlZBTElEEAISIAocUkVDRUlQVF9WRVJESUNUX05PVF9BTkNIT1JFRBADMvYICgxBdWRpdFNlcnZpY2USTgoLUmVjb3JkRXZlbnQSHi5hbmNob3JkLnYxLlJlY29yZEV2ZW50UmVxdWVzdBofLmFuY2hvcmQudjEuUmVjb3JkRXZlbnRSZXNwb25zZRJVCgxSZWNvcmRFdmVudHMSHy5hbmNob3JkLnYxLlJlY29yZEV2ZW50c1JlcXVlc3QaIC5hbmNob3JkLnYxLlJlY29yZEV2ZW50c1Jlc3BvbnNlKAEwARJNCglHZXRSZWNvcmQSHC5hbmNob3JkLnYxLkdldFJlY29yZFJlcXVlc3QaHS5hbmNob3JkLnYxLkdldFJlY29yZFJlc3BvbnNlIgOQAgESUwoLTGlzdFJlY29yZHMSHi5hbmNob3JkLnYxLkxpc3RSZWNvcmRzUmVxdWVzdBofLmFuY2hvcmQudjEuTGlzdFJlY29yZHNSZXNwb25zZSIDkAIBElYKDENvdW50UmVjb3JkcxIfLmFuY2hvcmQudjEuQ291bnRSZWNvcmRzUmVxdWVzdBogLmFuY2hvcmQudjEuQ291bnRSZWNvcmRzUmVzcG9uc2UiA5ACARJKCghHZXRUcmFpbBIbLmFuY2hvcmQudjEuR2V0VHJhaWxSZXF1ZXN0GhwuYW5jaG9yZC52MS5HZXRUcmFpbFJlc3BvbnNlIgOQAgESUAoKR2V0UmVjZWlwdBIdLmFuY2hvcmQudjEuR2V0UmVjZWlwdFJlcXVlc3QaHi5hbmNob3JkLnYxLkdldFJlY2VpcHRSZXNwb25zZSIDkAIBElkKDVZlcmlmeVJlY2VpcHQSIC5hbmNob3JkLnYxLlZlcmlmeVJlY2VpcHRSZXF1ZXN0GiEuYW5jaG9yZC52MS5WZXJpZnlSZWNlaXB0UmVzcG9uc2UiA5ACARJKCghHZXRCYXRjaBIbLmFuY2hvcmQudjEuR2V0QmF0Y2hSZXF1ZXN0GhwuYW5jaG9yZC52MS5HZXRCYXRjaFJlc3BvbnNlIgOQAgESUwoLTGlzdEJhdGNoZXMSHi5hbmNob3JkLnYxLkxpc3RCYXRjaGVzUmVxdWVzdBofLmFuY2hvcmQudjEuTGlzdEJhdGNoZXNSZXNwb25zZSIDkAIBEkoKCVZlcmlmeUxvZxIcLmFuY2hvcmQudjEuVmVyaWZ5TG9nUmVxdWVzdBodLmFuY2hvcmQudjEuVmVyaWZ5TG9nUmVzcG9uc2UwARJNCgpTeW5jQmxvY2tzEh0uYW5jaG9yZC52MS5TeW5jQmxvY2tzUmVxdWVzdBoeLmFuY2hvcmQudjEuU3luY0Jsb2Nrc1Jlc3BvbnNlMAESQgoHU2VhbE5vdxIaLmFuY2hvcmQudjEuU2VhbE5vd1JlcXVlc3QaGy5hbmNob3JkLnYxLlNlYWxOb3dSZXNwb25zZRJKCghHZXRTdGF0cxIbLmFuY2hvcmQudjEuR2V0U3RhdHNSZXF1ZXN0GhwuYW5jaG9yZC52MS5HZXRTdGF0c1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_anchord_v1_batch, file_anchord_v1_problem, file_anchord_v1_receipt, file_anchord_v1_record, file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * An event to record.
@@ -758,55 +760,6 @@ export const VerifyLogRequestSchema: GenMessage<VerifyLogRequest> = /*@__PURE__*
   messageDesc(file_anchord_v1_audit_service, 21);
 
 /**
- * Something in the database that does not hold.
- *
- * @generated from message anchord.v1.LogProblem
- */
-export type LogProblem = Message<"anchord.v1.LogProblem"> & {
-  /**
-   * The batch that it was found in; 0 where it belongs to none.
-   *
-   * @generated from field: uint64 batch_number = 1;
-   */
-  batchNumber: bigint;
-
-  /**
-   * The position of the record in the log, where the problem is a record's.
-   *
-   * @generated from field: optional uint64 sequence = 2;
-   */
-  sequence?: bigint | undefined;
-
-  /**
-   * The record's id, as the database has it, where the problem is a record's.
-   *
-   * @generated from field: string record_id = 3;
-   */
-  recordId: string;
-
-  /**
-   * The column that does not hold, such as "records.subject".
-   *
-   * @generated from field: string column = 4;
-   */
-  column: string;
-
-  /**
-   * What was found and what was expected, for people.
-   *
-   * @generated from field: string message = 5;
-   */
-  message: string;
-};
-
-/**
- * Describes the message anchord.v1.LogProblem.
- * Use `create(LogProblemSchema)` to create a new message.
- */
-export const LogProblemSchema: GenMessage<LogProblem> = /*@__PURE__*/
-  messageDesc(file_anchord_v1_audit_service, 22);
-
-/**
  * Progress of a verification, and what it found since the message before.
  *
  * @generated from message anchord.v1.VerifyLogResponse
@@ -867,7 +820,91 @@ export type VerifyLogResponse = Message<"anchord.v1.VerifyLogResponse"> & {
  * Use `create(VerifyLogResponseSchema)` to create a new message.
  */
 export const VerifyLogResponseSchema: GenMessage<VerifyLogResponse> = /*@__PURE__*/
+  messageDesc(file_anchord_v1_audit_service, 22);
+
+/**
+ * Which blocks to read again.
+ *
+ * @generated from message anchord.v1.SyncBlocksRequest
+ */
+export type SyncBlocksRequest = Message<"anchord.v1.SyncBlocksRequest"> & {
+  /**
+   * First block. Blocks before the log began are left out.
+   *
+   * @generated from field: uint64 from_block = 1;
+   */
+  fromBlock: bigint;
+
+  /**
+   * Last block. 0 means the last that was followed; blocks above that one are left to following.
+   *
+   * @generated from field: uint64 to_block = 2;
+   */
+  toBlock: bigint;
+};
+
+/**
+ * Describes the message anchord.v1.SyncBlocksRequest.
+ * Use `create(SyncBlocksRequestSchema)` to create a new message.
+ */
+export const SyncBlocksRequestSchema: GenMessage<SyncBlocksRequest> = /*@__PURE__*/
   messageDesc(file_anchord_v1_audit_service, 23);
+
+/**
+ * Progress of reading again.
+ *
+ * @generated from message anchord.v1.SyncBlocksResponse
+ */
+export type SyncBlocksResponse = Message<"anchord.v1.SyncBlocksResponse"> & {
+  /**
+   * Last block that was read.
+   *
+   * @generated from field: uint64 block_number = 1;
+   */
+  blockNumber: bigint;
+
+  /**
+   * Blocks read so far.
+   *
+   * @generated from field: uint64 blocks_read = 2;
+   */
+  blocksRead: bigint;
+
+  /**
+   * Blocks to read in all.
+   *
+   * @generated from field: uint64 blocks_total = 3;
+   */
+  blocksTotal: bigint;
+
+  /**
+   * Seals found in them so far.
+   *
+   * @generated from field: uint64 batches_found = 4;
+   */
+  batchesFound: bigint;
+
+  /**
+   * Of those, batches that the database missed or had at another place, and that were mended.
+   *
+   * @generated from field: uint64 batches_mended = 5;
+   */
+  batchesMended: bigint;
+
+  /**
+   * Set on the last message: all was read.
+   *
+   * @generated from field: bool done = 6;
+   */
+  done: boolean;
+};
+
+/**
+ * Describes the message anchord.v1.SyncBlocksResponse.
+ * Use `create(SyncBlocksResponseSchema)` to create a new message.
+ */
+export const SyncBlocksResponseSchema: GenMessage<SyncBlocksResponse> = /*@__PURE__*/
+  messageDesc(file_anchord_v1_audit_service, 24);
 
 /**
  * Asks for sealing now.
@@ -882,7 +919,7 @@ export type SealNowRequest = Message<"anchord.v1.SealNowRequest"> & {
  * Use `create(SealNowRequestSchema)` to create a new message.
  */
 export const SealNowRequestSchema: GenMessage<SealNowRequest> = /*@__PURE__*/
-  messageDesc(file_anchord_v1_audit_service, 24);
+  messageDesc(file_anchord_v1_audit_service, 25);
 
 /**
  * What sealing has reached.
@@ -910,7 +947,7 @@ export type SealNowResponse = Message<"anchord.v1.SealNowResponse"> & {
  * Use `create(SealNowResponseSchema)` to create a new message.
  */
 export const SealNowResponseSchema: GenMessage<SealNowResponse> = /*@__PURE__*/
-  messageDesc(file_anchord_v1_audit_service, 25);
+  messageDesc(file_anchord_v1_audit_service, 26);
 
 /**
  * Asks for totals.
@@ -925,7 +962,7 @@ export type GetStatsRequest = Message<"anchord.v1.GetStatsRequest"> & {
  * Use `create(GetStatsRequestSchema)` to create a new message.
  */
 export const GetStatsRequestSchema: GenMessage<GetStatsRequest> = /*@__PURE__*/
-  messageDesc(file_anchord_v1_audit_service, 26);
+  messageDesc(file_anchord_v1_audit_service, 27);
 
 /**
  * How many records a type has.
@@ -953,7 +990,7 @@ export type TypeCount = Message<"anchord.v1.TypeCount"> & {
  * Use `create(TypeCountSchema)` to create a new message.
  */
 export const TypeCountSchema: GenMessage<TypeCount> = /*@__PURE__*/
-  messageDesc(file_anchord_v1_audit_service, 27);
+  messageDesc(file_anchord_v1_audit_service, 28);
 
 /**
  * Totals of the log.
@@ -1044,7 +1081,7 @@ export type GetStatsResponse = Message<"anchord.v1.GetStatsResponse"> & {
  * Use `create(GetStatsResponseSchema)` to create a new message.
  */
 export const GetStatsResponseSchema: GenMessage<GetStatsResponse> = /*@__PURE__*/
-  messageDesc(file_anchord_v1_audit_service, 28);
+  messageDesc(file_anchord_v1_audit_service, 29);
 
 /**
  * In which order records are listed.
@@ -1248,6 +1285,18 @@ export const AuditService: GenService<{
     methodKind: "server_streaming";
     input: typeof VerifyLogRequestSchema;
     output: typeof VerifyLogResponseSchema;
+  },
+  /**
+   * Reads a range of blocks again and mends what the database missed of them: batches, and where they
+   * stand on the chain. Following does this by itself; this is for a node that once left something out.
+   * Fails with CHAIN_UNAVAILABLE.
+   *
+   * @generated from rpc anchord.v1.AuditService.SyncBlocks
+   */
+  syncBlocks: {
+    methodKind: "server_streaming";
+    input: typeof SyncBlocksRequestSchema;
+    output: typeof SyncBlocksResponseSchema;
   },
   /**
    * Seals what is pending now, and answers once everything accepted before the call is on chain, or

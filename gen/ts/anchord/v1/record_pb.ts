@@ -638,7 +638,8 @@ export enum RecordState {
   ANCHORED = 2,
 
   /**
-   * Its block has the configured number of confirmations (CONFIRMATIONS).
+   * Its block has CONFIRMATIONS blocks on top, and is not above the block that the node calls
+   * finalized, where the node names one.
    *
    * @generated from enum value: RECORD_STATE_FINAL = 3;
    */

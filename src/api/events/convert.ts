@@ -1,0 +1,66 @@
+import { fromJsonString } from "@bufbuild/protobuf";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { EventKind, Finality } from "../../../gen/ts/anchord/v1/event_pb.js";
+import type { EventSchema } from "../../../gen/ts/anchord/v1/event_pb.js";
+import type { EventFilter as EventFilterMessage } from "../../../gen/ts/anchord/v1/event_service_pb.js";
+import { LogProblemSchema } from "../../../gen/ts/anchord/v1/problem_pb.js";
+import { RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
+import { Level } from "../../store/feed.js";
+import { eventKey } from "../../stream/chunk.js";
+import type { BatchTelling, OtherTelling, Telling } from "../../stream/chunk.js";
+import { EventFilter } from "../../stream/filter.js";
+import type { Kind } from "../../stream/filter.js";
+import { batchOf, recordOf } from "../convert.js";
+
+type EventInit = MessageInitShape<typeof EventSchema>;
+type Payload = NonNullable<EventInit["payload"]>;
+
+/** The filter that a caller asks for. Requires a valid message. */
+export function filterOf(message: EventFilterMessage | undefined): EventFilter {
+  if (message === undefined) return new EventFilter({});
+  const { kinds, subject, type, minimumFinality } = message;
+  return new EventFilter({
+    kinds: kinds.length === 0 ? undefined : new Set(kinds.map((kind) => EventKind[kind] as Kind)),
+    subject: subject === "" ? undefined : subject,
+    type: type === "" ? undefined : type,
+    minimum: minimumFinality === Finality.UNSPECIFIED ? Level.Provisional : minimumFinality,
+  });
+}
+
+/** An event as callers see it. `epoch` marks the numbering of the feed. */
+export function eventOf(telling: Telling, epoch: string): EventInit {
+  return {
+    ...headOf(telling),
+    key: eventKey(telling, epoch),
+    payload: "batch" in telling ? batchPayload(telling) : otherPayload(telling),
+  };
+}
+
+/** An event without its key and what it happened to. */
+export function headOf(telling: Telling): Pick<EventInit, "kind" | "finality" | "createTime"> {
+  return {
+    kind: EventKind[telling.kind],
+    finality: "finality" in telling ? telling.finality : Finality.UNSPECIFIED,
+    createTime: timestampFromMs(telling.row.createTime),
+  };
+}
+
+function batchPayload({ batch, record, state: name }: BatchTelling): Payload {
+  const state = RecordState[name];
+  return record === undefined
+    ? { case: "batch", value: batchOf(batch, state) }
+    : { case: "record", value: recordOf(record, batch, state) };
+}
+
+function otherPayload({ kind, row }: OtherTelling): Payload {
+  if (kind === "INTEGRITY_BROKEN") {
+    return { case: "problem", value: fromJsonString(LogProblemSchema, row.detail) };
+  }
+  const { transactionHash, reason } = JSON.parse(row.detail) as Record<string, string>;
+  const batchNumber = BigInt(row.batchNumber);
+  return {
+    case: "operationFailure",
+    value: { batchNumber, transactionHash: transactionHash ?? "", reason: reason ?? "" },
+  };
+}

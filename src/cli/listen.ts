@@ -1,0 +1,183 @@
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { toJson } from "@bufbuild/protobuf";
+import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { EventKind, EventSchema, Finality } from "../../gen/ts/anchord/v1/event_pb.js";
+import type { Event } from "../../gen/ts/anchord/v1/event_pb.js";
+import { EventService, StartPoint } from "../../gen/ts/anchord/v1/event_service_pb.js";
+import type {
+  SubscribeEventsRequestSchema,
+  SubscribeEventsResponse,
+} from "../../gen/ts/anchord/v1/event_service_pb.js";
+import { ErrorInfoSchema } from "../../gen/ts/google/rpc/error_details_pb.js";
+import { eventHeader, eventLine } from "./event-line.js";
+import { ExitCode } from "./exit-code.js";
+import { connectServer, reportFailure, withServer } from "./server.js";
+import type { ServerOptions } from "./server.js";
+
+interface Options extends ServerOptions {
+  readonly kind?: EventKind[];
+  readonly subject?: string;
+  readonly type?: string;
+  readonly finality: Finality;
+  readonly from: string;
+  readonly subscription?: string;
+  readonly cursorFile?: string;
+  readonly limit?: number;
+  readonly format: "json" | "table";
+}
+
+/** How long to wait before another attempt, in milliseconds. */
+const RETRY_MS = 1_000;
+
+/** `anchord listen`: prints events as they come, across restarts of the service. */
+export function listenCommand(): Command {
+  const command = new Command("listen")
+    .description("Print events as they happen. Goes on by itself when the service was away.")
+    .option("--kind <kinds...>", `only these: ${KINDS.join(", ")}`, eventKind)
+    .option("--subject <subject>", "only events of records with this subject")
+    .option("--type <type>", "only events of records of this type")
+    .addOption(
+      new Option("--finality <level>", "tell each event once its block is this sure")
+        .default(Finality.PROVISIONAL, "provisional")
+        .argParser(finality),
+    )
+    .option("--from <point>", "start, now, or the cursor of an event", "now")
+    .option(
+      "--subscription <name>",
+      "go on where this named subscription is; acknowledges what is printed",
+    )
+    .option(
+      "--cursor-file <file>",
+      "go on from the cursor in this file, and keep it up to date there",
+    )
+    .option("--limit <count>", "end after this many events", positive)
+    .addOption(
+      new Option("--format <format>", "one JSON object a line, or columns")
+        .choices(["json", "table"])
+        .default(process.stdout.isTTY ? "table" : "json", "table on a terminal, else json"),
+    )
+    .addHelpText(
+      "after",
+      `
+In JSON, the last event of each answer has a "cursor": give it to --from to go on behind it. An event may
+come twice, with the same "key".
+
+Exit codes: 0 --limit reached, 1 ended by the service, 2 usage, 4 the service could not be reached at first.`,
+    );
+  return withServer(command).action(async (options: Options) => {
+    process.exit(await listen(options));
+  });
+}
+
+async function listen(options: Options): Promise<number> {
+  process.stdout.on("error", () => process.exit(ExitCode.ok)); // whoever read has gone
+  const client = createClient(EventService, connectServer(options));
+  const { subscription = "", cursorFile, format } = options;
+  let cursor = cursorFile !== undefined && existsSync(cursorFile) ? readCursor(cursorFile) : "";
+  let left = options.limit ?? Infinity;
+  let connected = false;
+  if (format === "table") process.stdout.write(eventHeader());
+  for (;;) {
+    try {
+      for await (const answer of client.subscribeEvents(requestOf(options, cursor))) {
+        connected = true;
+        await print(answer, format, left);
+        left -= answer.events.length;
+        if (left < 0) return ExitCode.ok; // the rest of this answer comes again next time
+        if (subscription !== "" && answer.events.length > 0)
+          await client.acknowledgeEvents({ subscription, cursor: answer.cursor });
+        ({ cursor } = answer);
+        if (cursorFile !== undefined) writeCursor(cursorFile, cursor);
+        if (left === 0) return ExitCode.ok;
+      }
+    } catch (error) {
+      if (!connected || isRefusal(error)) return reportFailure(error, options);
+      const { rawMessage } = ConnectError.from(error);
+      process.stderr.write(`the service is away (${rawMessage}): trying again\n`);
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+}
+
+/** Whether the service itself has ended the stream, for a cause that does not pass. */
+function isRefusal(error: unknown): boolean {
+  const known = ConnectError.from(error);
+  return known.code !== Code.Unavailable && known.findDetails(ErrorInfoSchema).length > 0;
+}
+
+function requestOf(
+  { kind = [], subject = "", type = "", finality: level, from, subscription = "" }: Options,
+  cursor: string,
+): MessageInitShape<typeof SubscribeEventsRequestSchema> {
+  const filter = { kinds: kind, subject, type, minimumFinality: level };
+  if (cursor !== "") return { filter, subscription, from: { case: "cursor", value: cursor } };
+  if (from === "start" || from === "now") {
+    const value = from === "start" ? StartPoint.START : StartPoint.NOW;
+    return { filter, subscription, from: { case: "start", value } };
+  }
+  return { filter, subscription, from: { case: "cursor", value: from } };
+}
+
+/** Prints the events of an answer, no more than are wanted; resolves once they are written. */
+async function print(
+  { events, cursor }: SubscribeEventsResponse,
+  format: Options["format"],
+  most: number,
+): Promise<void> {
+  const lines = events.slice(0, most).map((event, i) => {
+    if (format === "table") return eventLine(event);
+    return `${JSON.stringify(withCursor(event, i === events.length - 1 ? cursor : undefined))}\n`;
+  });
+  if (lines.length === 0) return;
+  await new Promise<void>((resolve) => {
+    process.stdout.write(lines.join(""), () => resolve());
+  });
+}
+
+function withCursor(event: Event, cursor: string | undefined): JsonObject {
+  const json = toJson(EventSchema, event) as JsonObject;
+  return cursor === undefined ? json : { ...json, cursor };
+}
+
+function readCursor(file: string): string {
+  return readFileSync(file, "utf8").trim();
+}
+
+/** In one step, so that a reader never finds half a cursor. */
+function writeCursor(file: string, cursor: string): void {
+  const part = `${file}.part`;
+  writeFileSync(part, `${cursor}\n`);
+  renameSync(part, file);
+}
+
+const KINDS = Object.values(EventKind)
+  .filter((kind): kind is EventKind => typeof kind === "number" && kind !== EventKind.UNSPECIFIED)
+  .map(kindName);
+
+/** The name of a kind on the command line, such as record.anchored. */
+function kindName(kind: EventKind): string {
+  return (EventKind[kind] ?? "").toLowerCase().replaceAll("_", ".");
+}
+
+function eventKind(text: string, before: EventKind[] = []): EventKind[] {
+  const kind = EventKind[text.toUpperCase().replaceAll(".", "_") as keyof typeof EventKind];
+  if (kind === undefined || !KINDS.includes(text)) {
+    throw new InvalidArgumentError(`must be one of ${KINDS.join(", ")}`);
+  }
+  return [...before, kind];
+}
+
+function finality(text: string): Finality {
+  const level = Finality[text.toUpperCase() as keyof typeof Finality];
+  if (level === undefined || level === Finality.UNSPECIFIED) {
+    throw new InvalidArgumentError("must be provisional, confirmed or final");
+  }
+  return level;
+}
+
+function positive(text: string): number {
+  if (!/^[1-9][0-9]{0,14}$/.test(text)) throw new InvalidArgumentError("must be a positive number");
+  return Number(text);
+}

@@ -1,0 +1,111 @@
+import { sameBytes } from "../core/bytes.js";
+import type { Chain } from "../chain/port.js";
+import { sealsBetween } from "../chain/tail.js";
+import { anchorBatch, findBatch } from "../store/batches.js";
+import type { StoredAnchor } from "../store/batches.js";
+import { chainPosition, followedBlocks } from "../store/chain-position.js";
+import type { ChainPosition, StoredIdentity } from "../store/chain-position.js";
+import type { Database } from "../store/database.js";
+import { appendFeed, feedBounds, Level, untoldLevels } from "../store/feed.js";
+import { mineOperation } from "../store/operations.js";
+import { anchorOf, requireOurs, sealedAt } from "./follow.js";
+import type { Adopt } from "./follow.js";
+
+/** How far reading again has come. */
+export interface SyncProgress {
+  readonly blockNumber: number;
+  readonly blocksRead: number;
+  readonly blocksTotal: number;
+  readonly batchesFound: number;
+  readonly batchesMended: number;
+  readonly done: boolean;
+}
+
+/**
+ * Reads blocks that were followed before once more, and mends what the database missed of them. Blocks
+ * before the log began and blocks not followed yet are left out; `to` 0 stands for the last followed.
+ */
+export async function* syncBlocks(
+  database: Database,
+  chain: Chain,
+  identity: StoredIdentity,
+  range: { readonly from: number; readonly to: number },
+  adopt: Adopt,
+): AsyncGenerator<SyncProgress> {
+  const followed = (await chainPosition(database))?.blockNumber ?? 0;
+  const from = Math.max(identity.deployBlock, range.from);
+  const to = range.to === 0 ? followed : Math.min(range.to, followed);
+  const blocksTotal = Math.max(0, to - from + 1);
+  let batchesFound = 0;
+  let batchesMended = 0;
+  const progress = (blockNumber: number, done: boolean): SyncProgress => {
+    const blocksRead = Math.max(0, blockNumber - from + 1);
+    return { blockNumber, blocksRead, blocksTotal, batchesFound, batchesMended, done };
+  };
+  for await (const part of sealsBetween(chain, identity, from, to)) {
+    for (const event of part.seals) {
+      await requireOurs(database, event, adopt);
+      const anchor = await anchorOf(chain, event);
+      batchesFound += 1;
+      if (await mend(database, Number(event.seal.number), anchor)) batchesMended += 1;
+    }
+    yield progress(part.to, false);
+  }
+  yield progress(Math.max(from - 1, to), true);
+}
+
+/**
+ * Puts a batch where the chain has it, and tells what was not told of that. Returns whether anything was
+ * to be mended. Of a feed that was pruned, nobody knows what it told.
+ */
+async function mend(database: Database, number: number, anchor: StoredAnchor): Promise<boolean> {
+  const stored = (await findBatch(database, number))?.anchor;
+  const stands = stored !== undefined && sameAnchor(stored, anchor);
+  if (stands && (await feedBounds(database)).first > 1) return false;
+  const position = await requireFollowed(database, anchor);
+  const { blockHash } = anchor;
+  const levels = levelsOf(anchor, position);
+  const untold = await database.read((db) => untoldLevels(db, number, blockHash, levels));
+  if (stands && untold.length === 0) return false;
+  await database.transact(async (trx) => {
+    await anchorBatch(trx, number, anchor);
+    await mineOperation(trx, anchor.transactionHash);
+    const missing = await untoldLevels(trx, number, blockHash, levels);
+    const happenings = missing.map((level) => sealedAt(level)({ number, anchor }));
+    await appendFeed(trx, happenings, position.finalNumber);
+  });
+  return true;
+}
+
+/** The levels at which a batch in a block stands. */
+function levelsOf({ blockNumber }: StoredAnchor, { confirmedNumber, finalNumber }: ChainPosition) {
+  return [
+    Level.Provisional,
+    ...(blockNumber <= confirmedNumber ? [Level.Confirmed] : []),
+    ...(blockNumber <= finalNumber ? [Level.Final] : []),
+  ];
+}
+
+/** How far the chain was followed. Throws where the anchor's block is not one that was followed. */
+async function requireFollowed(
+  database: Database,
+  { blockNumber, blockHash }: StoredAnchor,
+): Promise<ChainPosition> {
+  const position = await chainPosition(database);
+  const known = (await followedBlocks(database)).find(({ number }) => number === blockNumber);
+  if (position === undefined || position.blockNumber < blockNumber)
+    throw new Error(`block ${blockNumber} has left the chain while it was read: try again`);
+  if (known !== undefined && !sameBytes(known.hash, blockHash))
+    throw new Error(`block ${blockNumber} was replaced while it was read: try again`);
+  return position;
+}
+
+function sameAnchor(a: StoredAnchor, b: StoredAnchor): boolean {
+  return (
+    a.blockNumber === b.blockNumber &&
+    a.blockTime === b.blockTime &&
+    a.gasUsed === b.gasUsed &&
+    sameBytes(a.blockHash, b.blockHash) &&
+    sameBytes(a.transactionHash, b.transactionHash)
+  );
+}
