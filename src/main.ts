@@ -85,6 +85,8 @@ export async function startService(
     finality: finalityOf(config),
     pollMs: config.POLL_INTERVAL_MS,
     maxRecords: config.MAX_BATCH_RECORDS,
+    auditPercent: config.AUDIT_PERCENT,
+    eventRetentionDays: config.EVENT_RETENTION_DAYS,
     logger,
   });
   const log: AuditLog = {

@@ -5,7 +5,7 @@ import type { ServerWritableStream } from "@grpc/grpc-js";
 /** A bare grpc-js server that streams the messages of a file, each behind its length, to each caller. */
 const file = readFileSync(process.argv[2] ?? "");
 const messages: Buffer[] = [];
-for (let at = 0; at < file.length; ) {
+for (let at = 0; at < file.length;) {
   const end = at + 4 + file.readUInt32BE(at);
   messages.push(file.subarray(at + 4, end));
   at = end;

@@ -40,10 +40,7 @@ export interface Served {
 }
 
 /** Puts a service and its handlers together. */
-export function served<S extends DescService>(
-  service: S,
-  implementation: ServiceImpl<S>,
-): Served {
+export function served<S extends DescService>(service: S, implementation: ServiceImpl<S>): Served {
   return { service, implementation: implementation as ServiceImpl<DescService> };
 }
 

@@ -36,7 +36,8 @@ export async function openGrpc(
     "grpc.max_receive_message_length": MAX_FRAME_BYTES,
     "grpc.keepalive_time_ms": 60_000,
   });
-  for (const each of services) addService(server, each, { interceptors, maxBytes: MAX_MESSAGE_BYTES });
+  for (const each of services)
+    addService(server, each, { interceptors, maxBytes: MAX_MESSAGE_BYTES });
   const names = ["", ...services.map(({ service }) => service.typeName)];
   const health = new HealthImplementation(
     Object.fromEntries(names.map((name) => [name, "NOT_SERVING"])),

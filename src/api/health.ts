@@ -4,6 +4,7 @@ import type { AuditLog } from "../flow/audit-log.js";
 import { storedAudit } from "../store/audit.js";
 import { countRecords, logLength } from "../store/records.js";
 import { failedOperations } from "../store/operations.js";
+import { publicationBacklog } from "../store/publications.js";
 import { progress } from "../store/batches.js";
 import { messageOf } from "../core/errors.js";
 
@@ -15,11 +16,15 @@ export interface FlowState {
   readonly isLed: boolean;
   /** What connecting, sealing or following last failed with; undefined if nothing fails. */
   readonly failure: string | undefined;
+  /** What publishing last failed with; undefined if it does not fail, or another daemon publishes. */
+  readonly publishFailure: string | undefined;
+  /** Multiaddrs at which peers can fetch what was published. */
+  readonly contentAddresses: readonly string[];
 }
 
 /**
- * `healthy`: a record can be stored and sealed. `degraded`: it can be stored, but it cannot be sealed
- * now, or the database does not agree with the chain. `unhealthy`: it cannot be stored.
+ * `healthy`: all is well. `degraded`: records can be stored, but not be sealed or published now, or the
+ * database does not agree with the chain. `unhealthy`: they cannot be stored.
  */
 export type HealthStatus = "healthy" | "degraded" | "unhealthy";
 
@@ -47,6 +52,16 @@ export interface Health {
     readonly lastBatch: number;
     readonly failedOperations: number;
   };
+  readonly publication: {
+    readonly healthy: boolean;
+    readonly error?: string;
+    /** Batches that are not in the content store yet. */
+    readonly pending: number;
+    /** When the oldest of them was closed. */
+    readonly pendingSince?: string;
+    /** Multiaddrs of the embedded IPFS node: what IPFS_PEERS of another takes. */
+    readonly addresses: readonly string[];
+  };
   /** What the auditor says, on whichever replica it runs. */
   readonly integrity: {
     /** Whether no difference between database and chain is known. */
@@ -68,8 +83,9 @@ export interface Health {
 export async function checkHealth(log: AuditLog, flow: () => Promise<FlowState>): Promise<Health> {
   const [database, blockchain] = await Promise.all([databasePart(log), chainPart(log)]);
   const sealing = await sealingPart(log, flow, database.healthy);
+  const publication = await publicationPart(log, flow, database.healthy);
   const integrity = await integrityPart(log, sealing.lastBatch, database.healthy);
-  const works = blockchain.healthy && sealing.healthy && integrity.healthy;
+  const works = [blockchain, sealing, publication, integrity].every(({ healthy }) => healthy);
   return {
     status: !database.healthy ? "unhealthy" : works ? "healthy" : "degraded",
     service: "blockchain-bridge",
@@ -80,8 +96,14 @@ export async function checkHealth(log: AuditLog, flow: () => Promise<FlowState>)
     },
     database,
     sealing,
+    publication,
     integrity,
   };
+}
+
+/** Whether records are stored and sealed, which is what a load balancer asks. */
+export function serves({ database, blockchain, sealing }: Health): boolean {
+  return database.healthy && blockchain.healthy && sealing.healthy;
 }
 
 async function threatCount({ database }: AuditLog): Promise<number> {
@@ -143,6 +165,28 @@ async function sealingPart(
       pending: length - now.anchored,
       lastBatch: now.lastBatch,
       failedOperations: failed.count,
+    };
+  } catch (error) {
+    return { ...unknown, error: messageOf(error) };
+  }
+}
+
+async function publicationPart(
+  { database }: AuditLog,
+  flow: () => Promise<FlowState>,
+  databaseAnswers: boolean,
+): Promise<Health["publication"]> {
+  const unknown = { healthy: false, pending: 0, addresses: [] };
+  if (!databaseAnswers) return { ...unknown, error: "the database does not answer" };
+  try {
+    const { publishFailure: failure, contentAddresses: addresses } = await flow();
+    const { count: pending, since } = await publicationBacklog(database);
+    return {
+      healthy: failure === undefined,
+      ...(failure === undefined ? {} : { error: failure }),
+      pending,
+      ...(since === undefined ? {} : { pendingSince: new Date(since).toISOString() }),
+      addresses,
     };
   } catch (error) {
     return { ...unknown, error: messageOf(error) };

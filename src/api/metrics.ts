@@ -21,6 +21,14 @@ export function createMetrics(health: () => Promise<Health>): Registry {
   const batches = gauge("anchord_batches_anchored", "Batches on the chain");
   const failed = gauge("anchord_operations_failed", "Transactions that ended without effect");
   const block = gauge("anchord_chain_block_number", "Number of the chain's latest block");
+  const unpublished = gauge(
+    "anchord_batches_unpublished",
+    "Batches that are not in the content store yet",
+  );
+  const publicationLag = gauge(
+    "anchord_publication_lag_seconds",
+    "Age of the oldest batch that is not in the content store yet, 0 if there is none",
+  );
   const audited = gauge(
     "anchord_audit_batches_checked",
     "Batches that the auditor's pass under way, or the last, has found to be right",
@@ -35,15 +43,20 @@ export function createMetrics(health: () => Promise<Health>): Registry {
   );
 
   async function refresh(): Promise<void> {
-    const { status, blockchain, database, sealing, integrity } = await health();
+    const { status, blockchain, database, sealing, publication, integrity } = await health();
     healthy.set({ part: "service" }, status === "healthy" ? 1 : 0);
     healthy.set({ part: "blockchain" }, blockchain.healthy ? 1 : 0);
     healthy.set({ part: "database" }, database.healthy ? 1 : 0);
     healthy.set({ part: "sealing" }, sealing.healthy ? 1 : 0);
+    healthy.set({ part: "publication" }, publication.healthy ? 1 : 0);
+    healthy.set({ part: "integrity" }, integrity.healthy ? 1 : 0);
     pending.set(sealing.pending);
     batches.set(sealing.lastBatch);
     failed.set(sealing.failedOperations);
     block.set(blockchain.blockNumber ?? 0);
+    unpublished.set(publication.pending);
+    const { pendingSince } = publication;
+    publicationLag.set(pendingSince === undefined ? 0 : ageSeconds(pendingSince));
     const { batchesChecked, lastPassTime, passStartTime } = integrity;
     if (passStartTime === undefined) return; // what was last known of it still holds
     audited.set(batchesChecked);

@@ -13,7 +13,7 @@ import type { EncodedRecord } from "../core/record.js";
 import type { SealedEvent } from "../chain/port.js";
 import { adoptRecords, clearRemains } from "../store/adopt.js";
 import { insertBatch, lastBatch } from "../store/batches.js";
-import type { StoredBatch, StoredLeaf } from "../store/batches.js";
+import type { StoredBatch } from "../store/batches.js";
 import type { Database } from "../store/database.js";
 import { renewEpoch } from "../store/feed.js";
 import { insertPublication } from "../store/publications.js";
@@ -59,6 +59,7 @@ export async function adoptBatch(
   }));
   await faultPoint("adopt.before-commit");
   await database.transact(async (trx) => {
+    await clearRemains(trx, Number(seal.number), firstSeq);
     await adoptRecords(trx, firstSeq, records);
     await insertBatch(trx, batch, leaves);
     await insertPublication(trx, Number(seal.number), keyId, Date.now());
@@ -85,7 +86,15 @@ async function readPublished({ content, keys }: Archive, log: LogId, seal: Batch
         "DATA_DIR that sealed it, or set IPFS_PEERS to a node that has it",
     );
   };
-  const manifest = readManifest(await fetched(seal.manifestDigest), seal.manifestDigest);
+  const readable = <T>(read: () => T): T => {
+    try {
+      return read();
+    } catch (error) {
+      throw notAdoptable(seal, `what was published of it cannot be read: ${messageOf(error)}`);
+    }
+  };
+  const block = await fetched(seal.manifestDigest);
+  const manifest = readable(() => readManifest(block, seal.manifestDigest));
   const { keyId, createTime, pieces } = manifest;
   const key = keys.find(keyId);
   if (key === undefined) {
@@ -98,8 +107,8 @@ async function readPublished({ content, keys }: Archive, log: LogId, seal: Batch
   const secrets: PieceSecrets = { key, genesisHead: genesisHead(log), root: seal.root };
   const records: EncodedRecord[] = [];
   for (const [i, digest] of pieces.entries()) {
-    const entries = readPiece(await fetched(digest), digest, i, secrets);
-    for (const entry of entries) records.push(recordOf(entry));
+    const piece = await fetched(digest);
+    records.push(...readable(() => readPiece(piece, digest, i, secrets).map(recordOf)));
   }
   return { keyId, createTime, records };
 }

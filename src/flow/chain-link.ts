@@ -110,7 +110,13 @@ export class ChainLink {
   async state() {
     const leads = this.#leader.leads;
     const isLed = leads || (await this.#leader.isLed());
-    return { leads, isLed, failure: this.#failure, publishFailure: this.#publishing.failure };
+    return {
+      leads,
+      isLed,
+      failure: this.#failure,
+      publishFailure: this.#publishing.failure,
+      contentAddresses: this.parts.archive.content.addresses(),
+    };
   }
 
   get #failure(): string | undefined {

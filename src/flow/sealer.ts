@@ -165,15 +165,14 @@ export class Sealer {
     const mined = await chain.mined(hash);
     if (mined === undefined) return this.#sendAgain(operation);
     if (!mined.succeeded) return this.#fail(operation, await this.#revertReason(batch));
-    return this.#awaitFollowing(batch);
+    return this.#awaitFollowing(batch, mined.blockNumber);
   }
 
-  /** The chain has a batch. Throws where following has passed it, and so will not see it. */
-  async #awaitFollowing({ seal }: StoredBatch): Promise<Turn> {
-    const { chain, database } = this.parts;
-    const { number: latest } = await chain.latestBlock();
+  /** The chain has a batch up to a block. Throws where following has passed that without seeing it. */
+  async #awaitFollowing({ seal }: StoredBatch, blockNumber: number): Promise<Turn> {
+    const { database } = this.parts;
     const followed = (await chainPosition(database))?.blockNumber ?? -1;
-    if (followed < latest) {
+    if (followed < blockNumber) {
       this.parts.onBroadcast();
       return "idle";
     }
@@ -213,7 +212,8 @@ export class Sealer {
             "seals the same log. Sealing has stopped; run VerifyLog",
         );
       }
-      return this.#awaitFollowing(batch); // another transaction has sealed it
+      const { number: latest } = await chain.latestBlock();
+      return this.#awaitFollowing(batch, latest); // another transaction has sealed it
     }
     const call = chain.sealCall(identity, batch.previousHead, batch.seal);
     const refusal = await chain.preflight(call, signer.address);

@@ -211,6 +211,7 @@ export async function pruneFeed(
   beforeTime: number,
   limit: number,
 ): Promise<number> {
+  await lockFeed(trx, 0);
   const rows = await trx
     .selectFrom("events")
     .select(["number", "create_time"])

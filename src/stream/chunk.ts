@@ -1,6 +1,6 @@
 import { hex } from "../core/bytes.js";
 import type { StoredBatch } from "../store/batches.js";
-import { Level } from "../store/feed.js";
+import type { Level } from "../store/feed.js";
 import type { FeedRow } from "../store/feed.js";
 import type { RecordRow } from "../store/records.js";
 import { nextRow, WHOLE } from "./cursor.js";

@@ -2,7 +2,11 @@ import { randomBytes } from "node:crypto";
 import { hex } from "../core/bytes.js";
 import { AnchordError } from "../core/errors.js";
 import type { Database } from "../store/database.js";
-import { createSubscription, subscriptionHolders, takeSubscription } from "../store/subscriptions.js";
+import {
+  createSubscription,
+  subscriptionHolders,
+  takeSubscription,
+} from "../store/subscriptions.js";
 import type { Position } from "./cursor.js";
 import type { Seat } from "./feed-watch.js";
 

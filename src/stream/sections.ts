@@ -30,11 +30,21 @@ export function sectionsOf(
   minimum: BatchHappening["level"],
 ): Section[] {
   const first = { start: 0, end: 1 + size };
-  if (kind === "RETRACTED") return [{ ...RETRACTED, ...first, finality: level, isTold: minimum <= level }];
+  if (kind === "RETRACTED")
+    return [{ ...RETRACTED, ...first, finality: level, isTold: minimum <= level }];
   const state = level === Level.Final ? "FINAL" : "ANCHORED";
-  const sealed = { ...SEALED, ...first, state, finality: level, isTold: minimum === level } as const;
+  const sealed = {
+    ...SEALED,
+    ...first,
+    state,
+    finality: level,
+    isTold: minimum === level,
+  } as const;
   if (level !== Level.Final) return [sealed];
-  return [sealed, { ...FINAL, start: 1 + size, end: 2 * (1 + size), finality: level, isTold: true }];
+  return [
+    sealed,
+    { ...FINAL, start: 1 + size, end: 2 * (1 + size), finality: level, isTold: true },
+  ];
 }
 
 const SEALED = { batchKind: "BATCH_SEALED", recordKind: "RECORD_ANCHORED" } as const;

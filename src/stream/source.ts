@@ -45,7 +45,8 @@ export class FeedSource {
         if (Number(batch.seal.number) === number) found = batch;
         else this.#batches.put(String(batch.seal.number), batch);
       }
-      if (found === undefined) throw new Error(`the feed tells of batch ${number}, which is missing`);
+      if (found === undefined)
+        throw new Error(`the feed tells of batch ${number}, which is missing`);
       return found;
     });
   }
@@ -55,7 +56,8 @@ export class FeedSource {
     const end = Math.min(toSeq, fromSeq + PAGE_RECORDS);
     return this.#records.get(`${fromSeq}-${end}`, async () => {
       const page = await recordPage(this.database, fromSeq, end, PAGE_BYTES);
-      if (page.length === 0) throw new Error(`the feed tells of record ${fromSeq}, which is missing`);
+      if (page.length === 0)
+        throw new Error(`the feed tells of record ${fromSeq}, which is missing`);
       return page;
     });
   }

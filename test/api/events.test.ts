@@ -1,10 +1,10 @@
+import { once } from "node:events";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { ConnectError, createClient } from "@connectrpc/connect";
-import type { Client } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
+import type { Client, ConnectError } from "@connectrpc/connect";
 import { Client as GrpcClient, credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { EventKind, Finality } from "../../gen/ts/anchord/v1/event_pb.js";
@@ -26,18 +26,18 @@ import { DOORS, refusal, refusalOf } from "../support/doors.js";
 import type { Door, Refusal } from "../support/doors.js";
 import { startExternalChain } from "../support/external-chain.js";
 import type { ExternalChain } from "../support/external-chain.js";
-import { sharedMysql } from "../support/mysql.js";
+import { sharedMysql, startMysql } from "../support/mysql.js";
 import { until } from "../support/until.js";
 
 type EventClient = Client<typeof EventService>;
 type Request = MessageInitShape<typeof SubscribeEventsRequestSchema>;
 
 const { ANCHORED, FINAL, ACCEPTED } = RecordState;
-const FROM_START: Request = { from: { case: "start", value: StartPoint.START } };
-const NO_SUCH = { code: "NotFound", reason: "ERROR_REASON_SUBSCRIPTION_NOT_FOUND" };
-const TAKEN = { code: "Aborted", reason: "ERROR_REASON_SUBSCRIPTION_TAKEN_OVER" };
-const CLOSING = { code: "Unavailable", reason: "ERROR_REASON_SHUTTING_DOWN" };
-const BAD_CURSOR = { code: "InvalidArgument", reason: "ERROR_REASON_INVALID_CURSOR" };
+const FROM_START = { from: { case: "start", value: StartPoint.START } } as const;
+const NO_SUCH = { code: "NotFound", reason: "ERROR_REASON_SUBSCRIPTION_NOT_FOUND" } as const;
+const TAKEN = { code: "Aborted", reason: "ERROR_REASON_SUBSCRIPTION_TAKEN_OVER" } as const;
+const CLOSING = { code: "Unavailable", reason: "ERROR_REASON_SHUTTING_DOWN" } as const;
+const BAD_CURSOR = { code: "InvalidArgument", reason: "ERROR_REASON_INVALID_CURSOR" } as const;
 
 /** A stream that is read as fast as it comes. */
 class Subscriber {
@@ -166,69 +166,76 @@ for (const database of DATABASES) {
       describe(`through the ${door.name} door`, () => behaves(() => daemon, door));
     }
 
-    it("refuses a cursor behind which events are no longer kept, and names one that works", async () => {
-      const { grpc } = daemon.events;
-      const start = await new Subscriber(grpc, FROM_START).started();
-      await record(daemon, unique("user"));
-      await start.told(8);
-      const opened = databaseOf(daemon, settings);
-      await opened.transact((trx) => pruneFeed(trx, Number.MAX_SAFE_INTEGER, 4));
-      await opened.close();
-      for (const door of DOORS) {
-        const cursor = start.answers[0]!.cursor;
-        const late = new Subscriber(clientOf(daemon, door), { from: { case: "cursor", value: cursor } });
-        await late.endsWith({ code: "OutOfRange", reason: "ERROR_REASON_CURSOR_EXPIRED" });
-        const oldest = late.refused?.metadata["oldest_cursor"] ?? "";
-        const again = new Subscriber(clientOf(daemon, door), { from: { case: "cursor", value: oldest } });
-        await again.told(1);
-        const all = await new Subscriber(clientOf(daemon, door), FROM_START).started();
-        const last = start.keys.at(-1)!;
-        for (const each of [again, all]) await each.has("the end", () => each.keys.includes(last));
-        expect(again.keys).to.deep.equal(all.keys);
-        expect(start.keys.slice(-all.keys.length)).to.deep.equal(all.keys);
-      }
-    });
+    describe("at last", () => {
+      it("refuses a cursor behind which events are no longer kept, and names one that works", async () => {
+        const { grpc } = daemon.events;
+        const start = await new Subscriber(grpc, FROM_START).started();
+        await record(daemon, unique("user"));
+        await start.told(8);
+        const opened = databaseOf(daemon, settings);
+        await opened.transact((trx) => pruneFeed(trx, Number.MAX_SAFE_INTEGER, 4));
+        await opened.close();
+        for (const door of DOORS) {
+          const cursor = start.answers[0]!.cursor;
+          const late = new Subscriber(clientOf(daemon, door), {
+            from: { case: "cursor", value: cursor },
+          });
+          await late.endsWith({ code: "OutOfRange", reason: "ERROR_REASON_CURSOR_EXPIRED" });
+          const oldest = late.refused?.metadata["oldest_cursor"] ?? "";
+          const again = new Subscriber(clientOf(daemon, door), {
+            from: { case: "cursor", value: oldest },
+          });
+          await again.told(1);
+          const all = await new Subscriber(clientOf(daemon, door), FROM_START).started();
+          const last = start.keys.at(-1)!;
+          for (const each of [again, all])
+            await each.has("the end", () => each.keys.includes(last));
+          expect(again.keys).to.deep.equal(all.keys);
+          expect(start.keys.slice(-all.keys.length)).to.deep.equal(all.keys);
+        }
+      });
 
-    it("tells what belongs to no block at every finality, and not where records are asked for", async () => {
-      const filters = [{}, { minimumFinality: Finality.FINAL }, { subject: "none" }];
-      const [all, final, subject] = await Promise.all(
-        filters.map((filter) => new Subscriber(daemon.events.grpc, { filter }).started()),
-      );
-      const opened = databaseOf(daemon, settings);
-      const problem = { batchNumber: "1", sequence: "0", column: "records.entry", message: "x" };
-      const failure = { transactionHash: `0x${"a".repeat(64)}`, reason: "out of gas" };
-      await opened.transact((trx) =>
-        appendFeed(
-          trx,
-          [
-            { kind: "OPERATION_FAILED", batchNumber: 7, detail: JSON.stringify(failure) },
-            { kind: "INTEGRITY_BROKEN", batchNumber: 0, detail: JSON.stringify(problem) },
-          ],
-          0,
-        ),
-      );
-      await opened.close();
-      const [failed, broken] = await all!.told(2);
-      expect(failed?.payload.value).to.include({ ...failure, batchNumber: 7n });
-      expect(broken?.payload.value).to.include({ column: "records.entry", sequence: 0n });
-      expect(failed?.finality).to.equal(Finality.UNSPECIFIED);
-      expect(failed?.key).to.match(/^[0-9a-f]{16}-\d+$/);
-      await final!.told(2);
-      expect(final!.keys).to.deep.equal(all!.keys);
-      await record(daemon, "none");
-      await subject!.told(2);
-      expect(subject!.events.every(({ payload }) => payload.case === "record")).to.equal(true);
-    });
+      it("tells what belongs to no block at every finality, and not where records are asked for", async () => {
+        const filters = [{}, { minimumFinality: Finality.FINAL }, { subject: "none" }];
+        const [all, final, subject] = await Promise.all(
+          filters.map((filter) => new Subscriber(daemon.events.grpc, { filter }).started()),
+        );
+        const opened = databaseOf(daemon, settings);
+        const problem = { batchNumber: "1", sequence: "0", column: "records.entry", message: "x" };
+        const failure = { transactionHash: `0x${"a".repeat(64)}`, reason: "out of gas" };
+        await opened.transact((trx) =>
+          appendFeed(
+            trx,
+            [
+              { kind: "OPERATION_FAILED", batchNumber: 7, detail: JSON.stringify(failure) },
+              { kind: "INTEGRITY_BROKEN", batchNumber: 0, detail: JSON.stringify(problem) },
+            ],
+            0,
+          ),
+        );
+        await opened.close();
+        const [failed, broken] = await all!.told(2);
+        expect(failed?.payload.value).to.include({ ...failure, batchNumber: 7n });
+        expect(broken?.payload.value).to.include({ column: "records.entry", sequence: 0n });
+        expect(failed?.finality).to.equal(Finality.UNSPECIFIED);
+        expect(failed?.key).to.match(/^[0-9a-f]{16}-\d+$/);
+        await final!.told(2);
+        expect(final!.keys).to.deep.equal(all!.keys);
+        await record(daemon, "none");
+        await subject!.told(2);
+        expect(subject!.events.every(({ payload }) => payload.case === "record")).to.equal(true);
+      });
 
-    it("ends streams when the service stops, at once", async () => {
-      const streams = await Promise.all(
-        DOORS.map((door) => new Subscriber(clientOf(daemon, door), {}).started()),
-      );
-      const stopped = performance.now();
-      const ended = daemon.stop();
-      for (const stream of streams) await stream.endsWith(CLOSING);
-      expect(await ended).to.equal(0);
-      expect(performance.now() - stopped).to.be.below(8_000); // the grace is 10 s
+      it("ends streams when the service stops, at once", async () => {
+        const streams = await Promise.all(
+          DOORS.map((door) => new Subscriber(clientOf(daemon, door), {}).started()),
+        );
+        const stopped = performance.now();
+        const ended = daemon.stop();
+        for (const stream of streams) await stream.endsWith(CLOSING);
+        expect(await ended).to.equal(0);
+        expect(performance.now() - stopped).to.be.below(8_000); // the grace is 10 s
+      });
     });
   });
 }
@@ -365,11 +372,29 @@ function behaves(running: () => Daemon, door: Door): void {
     }
   });
 
+  it("tells large records in answers that clients accept", async () => {
+    const subject = unique("large");
+    const stream = await subscribe({ filter: { subject } });
+    const data = { text: "x".repeat(60_000) };
+    async function* messages() {
+      const body = { case: "custom" as const, value: { type: "large", data } };
+      yield { events: Array.from({ length: 60 }, () => ({ subject, body })) };
+    }
+    for await (const _ of daemon.grpc.recordEvents(messages()));
+    await stream.told(120);
+    expect(new Set(stream.keys).size).to.equal(120);
+    const most = Math.max(...stream.answers.map(({ events }) => events.length));
+    expect(most).to.be.within(1, 36); // 2 MiB
+  });
+
   it("starts with the oldest event or behind the newest", async () => {
     const subject = unique("user");
     await record(daemon, subject);
     const start = await subscribe({ ...FROM_START, filter: { subject } });
-    const now = await subscribe({ from: { case: "start", value: StartPoint.NOW }, filter: { subject } });
+    const now = await subscribe({
+      from: { case: "start", value: StartPoint.NOW },
+      filter: { subject },
+    });
     await record(daemon, subject);
     expect((await start.told(4)).length).to.equal(4);
     await now.told(2);
@@ -417,7 +442,11 @@ function behaves(running: () => Daemon, door: Door): void {
     ["a name with a space", { subscription: "a b" }, "subscription"],
     ["a name that is too long", { subscription: "a".repeat(129) }, "subscription"],
     ["an interval of 99 ms", { progressInterval: durationFromMs(99) }, "progress_interval"],
-    ["an interval of more than an hour", { progressInterval: durationFromMs(3_600_001) }, "progress_interval"],
+    [
+      "an interval of more than an hour",
+      { progressInterval: durationFromMs(3_600_001) },
+      "progress_interval",
+    ],
   ];
   for (const [what, request, field] of bad) {
     it(`refuses ${what}`, async () => {
@@ -458,7 +487,10 @@ function behaves(running: () => Daemon, door: Door): void {
       await record(daemon, unique("user"));
       await first.told(8);
       await first.stop();
-      const again = await subscribe({ subscription, from: { case: "start", value: StartPoint.NOW } });
+      const again = await subscribe({
+        subscription,
+        from: { case: "start", value: StartPoint.NOW },
+      });
       await again.told(8);
       expect(again.keys).to.deep.equal(first.keys);
       await again.stop();
@@ -481,7 +513,10 @@ function behaves(running: () => Daemon, door: Door): void {
       await record(daemon, unique("user"));
       await all.told(4);
       await client.acknowledgeEvents({ subscription: names[1]!, cursor: all.cursor });
-      const listed = new Map<string, Awaited<ReturnType<EventClient["listSubscriptions"]>>["subscriptions"][0]>();
+      const listed = new Map<
+        string,
+        Awaited<ReturnType<EventClient["listSubscriptions"]>>["subscriptions"][0]
+      >();
       let pageToken = "";
       do {
         const page = await client.listSubscriptions({ pageSize: 2, pageToken });
@@ -528,7 +563,9 @@ function behaves(running: () => Daemon, door: Door): void {
       const stream = await subscribe({ subscription });
       await client.deleteSubscription({ name: subscription });
       await stream.endsWith(NO_SUCH);
-      expect(await refusalOf(client.deleteSubscription({ name: subscription }))).to.include(NO_SUCH);
+      expect(await refusalOf(client.deleteSubscription({ name: subscription }))).to.include(
+        NO_SUCH,
+      );
       const { cursor } = stream;
       const call = client.acknowledgeEvents({ subscription, cursor });
       expect(await refusalOf(call)).to.include(NO_SUCH);
@@ -583,9 +620,68 @@ describe("A subscriber that does not read", function () {
       if (keys.length >= total) break;
     }
     expect(keys).to.deep.equal(fast.keys);
+    call.on("error", () => undefined); // it is cancelled
+    call.cancel();
     slow.close();
     await fast.stop();
     await until("nobody is left", async () => (await metric(daemon, "anchord_subscribers")) === 0);
+  });
+});
+
+describe("A caller that goes without a word", function () {
+  this.timeout(120_000);
+
+  it("is forgotten, though it has not read what was sent to it", async () => {
+    const daemon = await startDaemon();
+    for (let i = 0; i < 6; i++) await recordMany(daemon, `gone/${i}`, 1_000);
+    const body = Buffer.from(JSON.stringify({ start: "START_POINT_START" }));
+    const envelope = Buffer.alloc(5);
+    envelope.writeUInt32BE(body.length, 1);
+    const socket = connect(daemon.httpPort, "127.0.0.1");
+    socket.write(
+      "POST /anchord.v1.EventService/SubscribeEvents HTTP/1.1\r\nhost: localhost\r\n" +
+        "content-type: application/connect+json\r\nconnect-protocol-version: 1\r\n" +
+        `content-length: ${5 + body.length}\r\n\r\n`,
+    );
+    socket.write(Buffer.concat([envelope, body]));
+    await once(socket, "readable"); // and reads nothing
+    expect(await metric(daemon, "anchord_subscribers")).to.equal(1);
+    socket.destroy();
+    await until("nobody is left", async () => (await metric(daemon, "anchord_subscribers")) === 0);
+    await daemon.stop();
+  });
+});
+
+describe("A database that goes away", function () {
+  this.timeout(120_000);
+
+  it("ends streams with DATABASE_UNAVAILABLE, and they go on from their cursors", async function () {
+    if ((await sharedMysql())?.kill === undefined) return this.skip();
+    const mysql = await startMysql();
+    const daemon = await startDaemon({ DATABASE_URL: await mysql.createDatabase() });
+    const { grpc } = daemon.events;
+    const stream = await new Subscriber(grpc, {}).started();
+    await record(daemon, "user");
+    await stream.told(4);
+    await mysql.kill?.();
+    await stream.endsWith({
+      code: "Unavailable",
+      reason: "ERROR_REASON_DATABASE_UNAVAILABLE",
+    });
+    await mysql.restart?.();
+    let again = new Subscriber(grpc, { from: { case: "cursor", value: stream.cursor } });
+    await until("it goes on", () => {
+      if (again.refused !== undefined) {
+        again = new Subscriber(grpc, { from: { case: "cursor", value: stream.cursor } });
+      }
+      return again.answers.length > 0;
+    });
+    await record(daemon, "user");
+    await again.told(4);
+    expect(again.keys.filter((key) => stream.keys.includes(key))).to.deep.equal([]);
+    await again.stop();
+    await daemon.stop();
+    await mysql.kill?.();
   });
 });
 
@@ -653,7 +749,10 @@ describe("Events of a chain that is reorganised", function () {
     // The same happening has the same key, whenever a subscriber is told.
     expect(confirmed.keys).to.deep.equal(provisional.keys.slice(4));
     expect(final.keys).to.deep.equal(confirmed.keys);
-    const retracted = provisional.events[3]!.payload.value as { anchor?: unknown; state: RecordState };
+    const retracted = provisional.events[3]!.payload.value as {
+      anchor?: unknown;
+      state: RecordState;
+    };
     expect(retracted.anchor).to.equal(undefined);
     expect(retracted.state).to.equal(ACCEPTED);
 

@@ -2,7 +2,9 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
 import { expect } from "chai";
+import { RecordEventsRequestSchema } from "../../gen/ts/anchord/v1/audit_service_pb.js";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import { startDaemon, temporaryFolder } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
@@ -68,10 +70,10 @@ describe("anchord listen", function () {
   async function record(subjects: readonly string[]): Promise<void> {
     const events = subjects.map((subject) => ({
       subject,
-      body: { case: "custom" as const, value: { type: `of_${subject}` } },
+      body: { case: "custom" as const, value: { type: `of_${subject.replace(/[^a-z]/g, "")}` } },
     }));
     const requests = async function* () {
-      yield { $typeName: "anchord.v1.RecordEventsRequest", events } as never;
+      yield create(RecordEventsRequestSchema, { events });
     };
     const ids: string[] = [];
     for await (const { recordIds } of daemon.grpc.recordEvents(requests())) ids.push(...recordIds);
@@ -122,7 +124,16 @@ describe("anchord listen", function () {
 
   it("prints columns, without what could rewrite a screen", async () => {
     await record(["\u202eevil"]);
-    const args = ["--from", "start", "--subject", "\u202eevil", "--limit", "1", "--format", "table"];
+    const args = [
+      "--from",
+      "start",
+      "--subject",
+      "\u202eevil",
+      "--limit",
+      "1",
+      "--format",
+      "table",
+    ];
     const { code, stdout } = await anchord("listen", ...server, ...args);
     expect(code).to.equal(0);
     const [header, line] = stdout.split("\n");
@@ -140,7 +151,16 @@ describe("anchord listen", function () {
       ["EVENT_KIND_RECORD_FINAL", "0"],
       ["EVENT_KIND_RECORD_FINAL", "2"],
     ]);
-    const c = await listen("--from", "start", "--type", "of_c", "--kind", "record.final", "--limit", "1");
+    const c = await listen(
+      "--from",
+      "start",
+      "--type",
+      "of_c",
+      "--kind",
+      "record.final",
+      "--limit",
+      "1",
+    );
     expect(keysOf(c)).to.deep.equal([everything[9]?.key]);
     const kinds = ["--kind", "batch.sealed", "batch.final", "--limit", "2"];
     const batches = await listen("--from", "start", ...kinds);

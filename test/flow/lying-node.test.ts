@@ -10,7 +10,7 @@ import { HONEST, startLyingNode } from "../support/lying-node.js";
 import type { Lies, LyingNode } from "../support/lying-node.js";
 import { randomOf, seedOfRun } from "../support/random.js";
 import type { Random } from "../support/random.js";
-import { recordSome } from "../support/rebuild.js";
+import { recordSome, sealsOf } from "../support/rebuild.js";
 import { startRelay } from "../support/relay.js";
 import type { Relay } from "../support/relay.js";
 import { expectAgreement } from "../support/stream-checks.js";
@@ -69,10 +69,32 @@ describe("A node that lies", function () {
   async function load(rounds: number): Promise<void> {
     for (let round = 0; round < rounds; round++) {
       await recordSome(daemon, random, random.between(1, 20));
-      await chain.mine(random.between(0, 3));
-      const goal = node.looks + random.between(1, 10);
-      await until("the node was asked", () => node.looks >= goal, 60_000);
+      await mineAtOnce(random.between(1, 5));
+      await isAsked(random.between(1, 10));
     }
+  }
+
+  /** Mines blocks between which nobody can look. */
+  async function mineAtOnce(blocks: number): Promise<void> {
+    await chain.rpc("evm_mine", { blocks });
+  }
+
+  async function recordOne(): Promise<string> {
+    const { recordId } = await daemon.grpc.recordEvent({
+      subject: "a",
+      body: { case: "custom", value: { type: "test" } },
+      waitFor: RecordState.ANCHORED,
+    });
+    return recordId;
+  }
+
+  async function stateOf(recordId: string): Promise<RecordState | undefined> {
+    return (await daemon.grpc.getRecord({ recordId })).record?.state;
+  }
+
+  async function isAsked(times: number): Promise<void> {
+    const goal = node.looks + times;
+    await until("the node was asked", () => node.looks >= goal, 60_000);
   }
 
   /** Everything that was told agrees with the chain itself, and nothing was ever taken back. */
@@ -85,13 +107,23 @@ describe("A node that lies", function () {
       { provisional: provisional.happenings, final: final.happenings },
     );
     expect(retractions, "batches retracted for a node that lies").to.equal(0);
+    const mined = new Set(
+      (await sealsOf({ ...daemon, rpcUrl: chain.url })).map(
+        ({ transactionHash }) => transactionHash,
+      ),
+    );
+    for (const { payload } of provisional.happenings) {
+      if (payload.case !== "operationFailure") continue;
+      const { transactionHash, reason } = payload.value;
+      expect(mined.has(transactionHash), `${transactionHash} failed: ${reason}`).to.equal(false);
+    }
   }
 
   it("in every way at once delays, and changes nothing that is told", async () => {
     node.range = 2;
     node.lag = 3;
     node.lies = ALL_LIES;
-    await load(25);
+    await load(12);
     await expectUntroubled();
     for (const lie of Object.keys(ALL_LIES) as (keyof Lies)[]) {
       if (lie !== "forgottenLogs") expect(node.told.get(lie) ?? 0, lie).to.be.greaterThan(0);
@@ -110,19 +142,24 @@ describe("A node that lies", function () {
 
   it("by calling blocks above its head finalized makes nothing final before its confirmations", async () => {
     node.lies = { ...HONEST, falselyFinal: 100 };
-    const { recordId } = await daemon.grpc.recordEvent({
-      subject: "a",
-      body: { case: "custom", value: { type: "test" } },
-      waitFor: RecordState.ANCHORED,
-    });
-    await chain.mine(5);
-    const looks = node.looks;
-    await until("the node was asked", () => node.looks > looks + 10);
-    const { record } = await daemon.grpc.getRecord({ recordId });
-    expect(record?.state).to.equal(RecordState.ANCHORED);
+    const recordId = await recordOne();
+    await mineAtOnce(5);
+    await isAsked(10);
+    expect(await stateOf(recordId)).to.equal(RecordState.ANCHORED);
     expect(provisional.happenings.some(({ kind }) => kind === EventKind.RECORD_FINAL)).to.equal(
       false,
     );
+    await expectUntroubled();
+  });
+
+  it("by not knowing a block below its head has nothing retracted", async () => {
+    const recordId = await recordOne();
+    await mineAtOnce(2);
+    await isAsked(10);
+    node.lies = { ...HONEST, forgottenBlocks: 100 };
+    await mineAtOnce(4);
+    await isAsked(4);
+    expect(await stateOf(recordId)).to.equal(RecordState.ANCHORED);
     await expectUntroubled();
   });
 

@@ -14,6 +14,7 @@ import type { Daemon } from "../support/daemon.js";
 import { startExternalChain } from "../support/external-chain.js";
 import type { ExternalChain } from "../support/external-chain.js";
 import { expectWhole } from "../support/log-checks.js";
+import { HONEST, startLyingNode } from "../support/lying-node.js";
 import { sharedMysql } from "../support/mysql.js";
 import { randomOf, seedOfRun } from "../support/random.js";
 import { rebuild, recordSome, sealsOf, settled } from "../support/rebuild.js";
@@ -138,6 +139,7 @@ describe("A database that was thrown away", function () {
 
   describe("on an external chain", () => {
     let chain: ExternalChain;
+    let other: ExternalChain | undefined;
     let daemon: Daemon | undefined;
     let settings: Record<string, string>;
     let seals: readonly SealedEvent[];
@@ -145,7 +147,7 @@ describe("A database that was thrown away", function () {
 
     before(async () => {
       chain = await startExternalChain();
-      ({ settings, seals, dump } = await makeLog());
+      ({ settings, seals, dump } = await makeLog(chain));
     });
 
     after(() => chain.stop());
@@ -153,24 +155,23 @@ describe("A database that was thrown away", function () {
     afterEach(async () => {
       await daemon?.kill();
       daemon = undefined;
+      await other?.stop();
+      other = undefined;
     });
 
-    let logs = 0;
-
     /** A log with some batches on the chain, and the settings and tables of the service that made it. */
-    async function makeLog(own: Settings = {}) {
+    async function makeLog({ environment, mine }: ExternalChain, own: Settings = {}) {
       const settings: Record<string, string> = {
-        ...chain.environment,
+        ...environment,
         ...QUIET,
         CONFIRMATIONS: "1",
-        LOG_NAME: `log ${logs++}`,
         DATA_DIR: temporaryFolder(),
         ...own,
       };
       daemon = await startDaemon(settings);
       await recordSome(daemon, random, random.between(30, 40));
       await daemon.grpc.sealNow({});
-      await chain.mine(2);
+      await mine(2);
       await settled(daemon);
       const seals = await sealsOf(daemon);
       await daemon.stop();
@@ -202,13 +203,14 @@ describe("A database that was thrown away", function () {
     it("comes back from MySQL into SQLite, and over IPFS alone into MySQL", async function () {
       const mysql = await sharedMysql();
       if (mysql === undefined) return this.skip();
-      const log = await makeLog({ DATABASE_URL: await mysql.createDatabase() });
+      other = await startExternalChain();
+      const log = await makeLog(other, { DATABASE_URL: await mysql.createDatabase() });
       const there = elsewhere(log.settings);
       await expectRebuilt(there, log.dump);
       const port = await freePort();
       daemon = await startDaemon({
         ...there,
-        PRIVATE_KEY: chain.environment["PRIVATE_KEY"] ?? "",
+        PRIVATE_KEY: other.environment["PRIVATE_KEY"] ?? "",
         IPFS_LISTEN: `/ip4/127.0.0.1/tcp/${port}`,
       });
       await expectWhole(daemon);
@@ -319,7 +321,8 @@ describe("A database that was thrown away", function () {
     });
 
     it("is not rebuilt beside a running service", async () => {
-      const running = { ...chain.environment, LOG_NAME: "beside", DATA_DIR: temporaryFolder() };
+      other = await startExternalChain();
+      const running = { ...other.environment, DATA_DIR: temporaryFolder() };
       daemon = await startDaemon(running);
       const { code, stderr } = await rebuild(running);
       expect(code, stderr).to.equal(2);
@@ -329,6 +332,22 @@ describe("A database that was thrown away", function () {
         waitFor: RecordState.ANCHORED,
       });
       expect(state).to.be.at.least(RecordState.ANCHORED);
+    });
+
+    it("is not taken for whole where the node keeps seals back", async () => {
+      await chain.mine(40); // final and far below the head, blocks are searched by their numbers
+      const node = await startLyingNode(chain.url, seed);
+      node.lies = { ...HONEST, forgottenLogs: 100 };
+      try {
+        const there = { ...elsewhere(settings), BLOCKCHAIN_RPC_URL: node.url };
+        const { code, stderr } = await rebuild(there);
+        expect(code).to.equal(1);
+        expect(stderr).to.include(
+          `the chain has ${seals.length} batches, but the node told of 0: begin again`,
+        );
+      } finally {
+        await node.close();
+      }
     });
 
     it("waits for its chain: exit code 4 while that is away", async () => {

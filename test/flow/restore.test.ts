@@ -169,9 +169,12 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
       const ids = await recordSome(first, random, 3);
       await settled(first);
       await first.stop();
-      const killed = await startDaemon({ ...settings, ANCHORD_FAULT: "submit.before-broadcast" });
-      ids.push(...(await recordSome(killed, random, 4)));
-      expect(await killed.ended).to.equal(null);
+      ids.push(...(await recordPending(4)));
+      const fault = { ANCHORD_FAULT: "submit.before-broadcast" };
+      const dying = await startDaemon({ ...settings, ...fault }).catch(() => undefined);
+      await dying?.ended; // where it did not die before it was ready
+      const { operations, batches } = await dumpTables(settings);
+      expect(operations.at(-1)).to.include({ state: "SENT", batch_number: batches.length });
       await backUp();
       const second = await start();
       ids.push(...(await recordSome(second, random, 12)));

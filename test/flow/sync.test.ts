@@ -104,28 +104,31 @@ for (const kind of DATABASES) {
       expect(happenings(now)).to.deep.equal(happenings(healthy));
     }
 
-    it("puts batches back where the chain has them", async () => {
-      await damage(async (sql) => {
-        const other = Buffer.alloc(32, 1);
-        await sql("update batches set transaction_hash = ? where number = 1", [other]);
-        await sql("update batches set block_hash = ? where number = 2", [other]);
-        await sql("update batches set gas_used = gas_used + 1 where number = 3");
-        await sql("update batches set block_time = block_time + 1 where number = 4");
-        await sql(
-          "update batches set transaction_hash = null, block_number = null, block_hash = null, " +
-            "block_time = null, gas_used = null where number = ?",
-          [count],
+    for (const state of ["SENT", "MINED"] as const) {
+      it(`puts batches back where the chain has them, the last one's call ${state}`, async () => {
+        await damage(async (sql) => {
+          const other = Buffer.alloc(32, 1);
+          await sql("update batches set transaction_hash = ? where number = 1", [other]);
+          await sql("update batches set block_hash = ? where number = 2", [other]);
+          await sql("update batches set gas_used = gas_used + 1 where number = 3");
+          await sql("update batches set block_time = block_time + 1 where number = 4");
+          await sql(
+            "update batches set transaction_hash = null, block_number = null, block_hash = null, " +
+              "block_time = null, gas_used = null where number = ?",
+            [count],
+          );
+          await sql("update operations set state = ? where batch_number = ?", [state, count]);
+        });
+        await until("health says what to do", async () =>
+          (await sealingError()).includes(
+            `batch ${count} is on chain, but following missed it: call SyncBlocks`,
+          ),
         );
+        const last = (await sync(daemon.grpc)).at(-1);
+        expect(last).to.include({ batchesFound: BigInt(count), batchesMended: 5n });
+        await expectMended();
       });
-      await until("health says what to do", async () =>
-        (await sealingError()).includes(
-          `batch ${count} is on chain, but following missed it: call SyncBlocks`,
-        ),
-      );
-      const last = (await sync(daemon.grpc)).at(-1);
-      expect(last).to.include({ batchesFound: BigInt(count), batchesMended: 5n });
-      await expectMended();
-    });
+    }
 
     it("tells what the feed has not told", async () => {
       await damage(async (sql) => {

@@ -98,7 +98,14 @@ for (const [flavour, target] of Object.entries(FLAVOURS)) {
     });
 
     it("go on by the chain in another numbering: at the first row about a block that was not final", async () => {
-      await tell(-1, sealed(1), sealed(2), sealed(3), sealed(1, Level.Final), sealed(2, Level.Final));
+      await tell(
+        -1,
+        sealed(1),
+        sealed(2),
+        sealed(3),
+        sealed(1, Level.Final),
+        sealed(2, Level.Final),
+      );
       const cursor = await cursorAt(5); // block 1 was told of as final before
       expect(decodeCursor(cursor)?.finalNumber).to.equal(1);
       await renumber();

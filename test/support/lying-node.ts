@@ -137,7 +137,10 @@ async function answerTo(
     return { result: null };
   }
   if (method === "eth_getLogs" && "fromBlock" in (first as object)) {
-    const { fromBlock, toBlock } = first as { readonly fromBlock: string; readonly toBlock: string };
+    const { fromBlock, toBlock } = first as {
+      readonly fromBlock: string;
+      readonly toBlock: string;
+    };
     if (Number(toBlock) - Number(fromBlock) >= node.range && note(node, "range")) {
       return { error: { code: -32005, message: `at most ${node.range} blocks at once` } };
     }

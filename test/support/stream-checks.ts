@@ -17,11 +17,11 @@ export interface Told {
 }
 
 /** The events of records that must follow the event of their batch. */
-const RECORD_KIND: Partial<{ readonly [K in EventKind]: EventKind }> = {
-  [EventKind.BATCH_SEALED]: EventKind.RECORD_ANCHORED,
-  [EventKind.BATCH_FINAL]: EventKind.RECORD_FINAL,
-  [EventKind.BATCH_RETRACTED]: EventKind.RECORD_RETRACTED,
-};
+const RECORD_KIND: ReadonlyMap<EventKind, EventKind> = new Map([
+  [EventKind.BATCH_SEALED, EventKind.RECORD_ANCHORED],
+  [EventKind.BATCH_FINAL, EventKind.RECORD_FINAL],
+  [EventKind.BATCH_RETRACTED, EventKind.RECORD_RETRACTED],
+]);
 
 /**
  * Goes through all that a subscriber with this minimum finality was told, each happening once, as a
@@ -106,7 +106,7 @@ class Ledger implements Told {
   #hearRecord({ kind, finality }: Event, record: Record): void {
     if (this.#run === undefined) throw new Error("its batch was not told of");
     const { event, batch, next } = this.#run;
-    expect(kind).to.equal(RECORD_KIND[event.kind]);
+    expect(kind).to.equal(RECORD_KIND.get(event.kind));
     expect(finality).to.equal(event.finality);
     expect(record.batchNumber).to.equal(batch.sealed?.number);
     expect(record.state).to.equal(batch.state);
@@ -144,8 +144,9 @@ export async function expectAgreement(
     const found = replay(events, minimum);
     expect(found.batches.map(standingOf), name).to.deep.equal(batches.map(standingOf));
     expect(found.records.map(jsonOf), name).to.deep.equal(records.map(jsonOf));
+    // What has failed may be sent again and then be mined, after a reorganisation.
     const failures = events.filter(({ kind }) => kind === EventKind.OPERATION_FAILED);
-    expect(failures, `${name}: failed operations`).to.have.length(sealing.failedOperations);
+    expect(failures.length, `${name}: failures`).to.be.at.least(sealing.failedOperations);
     if (minimum === Finality.FINAL) expect(found.retractions, "retracted when final").to.equal(0);
     retractions = Math.max(retractions, found.retractions);
   }

@@ -4,7 +4,7 @@ import { startDaemon, temporaryFolder } from "./daemon.js";
 import type { Daemon } from "./daemon.js";
 import { startAnvilChain, startExternalChain } from "./external-chain.js";
 import type { ExternalChain } from "./external-chain.js";
-import { sealed } from "./log-checks.js";
+import { healthOf, sealed } from "./log-checks.js";
 import { randomOf } from "./random.js";
 import type { Random } from "./random.js";
 import { recordSome } from "./rebuild.js";
@@ -32,6 +32,9 @@ export interface ReorgReport {
 
 /** Most blocks that are taken back at once. */
 const DEEPEST = 10;
+
+/** How long anything may take that is to happen. */
+const PATIENCE_MS = 120_000;
 
 /** A chain that can take blocks back. */
 export interface Fickle {
@@ -140,14 +143,17 @@ async function settle(daemon: Daemon, chain: ExternalChain, random: Random): Pro
       if (isLively) await chain.mine(1);
       return (await daemon.grpc.getStats({})).pending === 0n;
     },
-    60_000,
-  );
+    PATIENCE_MS,
+  ).catch(async (error: Error) => {
+    const { sealing } = await healthOf(daemon);
+    throw new Error(`${error.message}; ${JSON.stringify(sealing)}; ${daemon.log()}`);
+  });
 }
 
 /** Mines until everything is final. Resolves to the number of records. */
 export async function drain(daemon: Daemon, chain: ExternalChain): Promise<number> {
   await chain.mine(1);
-  await sealed(daemon, 60_000);
+  await sealed(daemon, PATIENCE_MS);
   let count = 0n;
   await until(
     "every record is final",
@@ -157,7 +163,7 @@ export async function drain(daemon: Daemon, chain: ExternalChain): Promise<numbe
       count = records;
       return final === records;
     },
-    60_000,
+    PATIENCE_MS,
   );
   return Number(count);
 }

@@ -7,6 +7,7 @@ import type { ReceiptCheck } from "../../core/receipt.js";
 import type { AuditLog, ChainConnection } from "../../flow/audit-log.js";
 import { syncBlocks } from "../../flow/sync.js";
 import { verifyLog } from "../../flow/verify/log.js";
+import { problemMessage } from "../../flow/verify/problem.js";
 import { progress } from "../../store/batches.js";
 import { stateOf } from "../convert.js";
 import { requireRecord } from "./query.js";
@@ -41,13 +42,7 @@ export function proofHandlers(log: AuditLog): Handlers {
           recordsTotal: BigInt(found.recordsTotal),
           batchesChecked: BigInt(found.batchesChecked),
           batchesTotal: BigInt(found.batchesTotal),
-          problems: found.problems.map(({ batch, seq, recordId, column, message }) => ({
-            batchNumber: BigInt(batch),
-            sequence: seq === undefined ? undefined : BigInt(seq),
-            recordId,
-            column,
-            message,
-          })),
+          problems: found.problems.map(problemMessage),
           problemsTotal: BigInt(found.problemsTotal),
           done: found.done,
         };

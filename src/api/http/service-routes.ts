@@ -1,5 +1,6 @@
 import type { Registry } from "prom-client";
 import type { Authenticate } from "../auth.js";
+import { serves } from "../health.js";
 import type { Health } from "../health.js";
 import type { Route } from "./router.js";
 
@@ -11,6 +12,7 @@ const ENDPOINTS = {
   "GET /metrics": "Show the numbers to graph, for Prometheus",
   "POST /anchord.v1.AuditService/{method}":
     "The whole API as JSON (Connect); also gRPC on its own port",
+  "POST /anchord.v1.EventService/{method}": "What happens, as it happens",
 };
 
 /** What every deployment has: a description, health, and metrics. */
@@ -34,7 +36,7 @@ export function serviceRoutes(
       path: "/health",
       handle: async () => {
         const state = await health();
-        return { status: state.status === "healthy" ? 200 : 503, body: state };
+        return { status: serves(state) ? 200 : 503, body: state };
       },
     },
     {
