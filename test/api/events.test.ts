@@ -170,8 +170,12 @@ for (const database of DATABASES) {
       it("refuses a cursor behind which events are no longer kept, and names one that works", async () => {
         const { grpc } = daemon.events;
         const start = await new Subscriber(grpc, FROM_START).started();
-        await record(daemon, unique("user"));
-        await start.told(8);
+        const { recordId } = await record(daemon, unique("user"));
+        const isLast = ({ kind, payload }: Event) =>
+          kind === EventKind.RECORD_FINAL &&
+          payload.case === "record" &&
+          payload.value.id === recordId;
+        await start.has("the end", () => start.events.some(isLast));
         const opened = databaseOf(daemon, settings);
         await opened.transact((trx) => pruneFeed(trx, Number.MAX_SAFE_INTEGER, 4));
         await opened.close();
@@ -187,9 +191,8 @@ for (const database of DATABASES) {
           });
           await again.told(1);
           const all = await new Subscriber(clientOf(daemon, door), FROM_START).started();
-          const last = start.keys.at(-1)!;
           for (const each of [again, all])
-            await each.has("the end", () => each.keys.includes(last));
+            await each.has("the end", () => each.events.some(isLast));
           expect(again.keys).to.deep.equal(all.keys);
           expect(start.keys.slice(-all.keys.length)).to.deep.equal(all.keys);
         }

@@ -51,7 +51,7 @@ for (const database of DATABASES) {
     afterEach(async () => {
       for (const subscriber of subscribers.splice(0)) await subscriber.stop();
       await daemon?.kill();
-      await fickle?.chain.stop();
+      await fickle?.stop();
     });
 
     function subscribe(wanted: Wanted = {}): Subscriber {
@@ -66,8 +66,14 @@ for (const database of DATABASES) {
 
     /** Cuts and kills at random while records come and blocks go. Resolves to the number of records. */
     async function disturb(subscriber: Subscriber, afterCut: () => Promise<void>): Promise<number> {
-      await recordSome(daemon, random, 600);
+      const record = async (count: number) => {
+        const before = subscriber.told;
+        await recordSome(daemon, random, count);
+        await subscriber.hears("it is told of them", () => subscriber.told > before);
+      };
+      await record(600);
       const things = [
+        () => record(random.between(1, 60)),
         () => recordSome(daemon, random, random.between(1, 60)),
         () => fickle.chain.mine(random.between(1, 5)),
         () => fickle.reorganise(random),

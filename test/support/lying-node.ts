@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { randomOf } from "./random.js";
 import type { Random } from "./random.js";
+import { until } from "./until.js";
 
 /** How a node misbehaves: each of these so often, in percent of what it is asked. */
 export interface Lies {
@@ -39,6 +40,8 @@ export interface LyingNode {
   readonly told: Map<keyof Lies | "range", number>;
   /** How often it was asked for the latest block. */
   looks: number;
+  /** Runs something while nothing is on its way to the node; what is asked meanwhile waits. */
+  alone<T>(work: () => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -69,14 +72,20 @@ interface RpcAnswer {
 type Ask = (method: string, ...params: readonly unknown[]) => Promise<RpcAnswer>;
 
 const MOST_DELAY_MS = 300;
+
+/** How long the node may take: Ganache never answers to a transaction whose nonce is not next. */
+const GATEWAY_MS = 3_000;
 const FAR_BLOCKS = 1_000;
 const GARBAGE = ["", "<html>bad gateway</html>", "[]", "null", '{"jsonrpc":"2.0"}'];
 
 /** Starts a front of the node at an address, which tells the truth until it is told to lie. */
 export async function startLyingNode(target: string, seed: number): Promise<LyingNode> {
   const random = randomOf(seed);
+  const door = new Door();
   const server = createServer((request, response) => {
-    void answer(node, askOf(target), random, request, response).catch(() => response.destroy());
+    void door
+      .pass(() => answer(node, askOf(target), random, request, response))
+      .catch(() => response.destroy());
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const node: LyingNode = {
@@ -86,12 +95,40 @@ export async function startLyingNode(target: string, seed: number): Promise<Lyin
     range: Infinity,
     told: new Map(),
     looks: 0,
+    alone: (work) => door.alone(work),
     close: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },
   };
   return node;
+}
+
+/** Lets many through at once, or one alone. */
+class Door {
+  #inside = 0;
+  #closed: Promise<unknown> = Promise.resolve();
+
+  async pass<T>(work: () => Promise<T>): Promise<T> {
+    await this.#closed;
+    this.#inside += 1;
+    try {
+      return await work();
+    } finally {
+      this.#inside -= 1;
+    }
+  }
+
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#alone(work);
+    this.#closed = done.catch(() => undefined);
+    return done;
+  }
+
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    await until("what is on its way is answered", () => this.#inside === 0);
+    return work();
+  }
 }
 
 async function answer(
@@ -215,9 +252,9 @@ function askOf(target: string): Ask {
   return async (method, ...params) => {
     const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method, params });
     const headers = { "content-type": "application/json" };
-    const { result, error } = (await (
-      await fetch(target, { method: "POST", headers, body })
-    ).json()) as RpcAnswer;
+    const signal = AbortSignal.timeout(GATEWAY_MS);
+    const answered = await fetch(target, { method: "POST", headers, body, signal });
+    const { result, error } = (await answered.json()) as RpcAnswer;
     return error === undefined ? { result } : { error };
   };
 }

@@ -5,6 +5,7 @@ import type { Daemon } from "./daemon.js";
 import { startAnvilChain, startExternalChain } from "./external-chain.js";
 import type { ExternalChain } from "./external-chain.js";
 import { healthOf, sealed } from "./log-checks.js";
+import { startLyingNode } from "./lying-node.js";
 import { randomOf } from "./random.js";
 import type { Random } from "./random.js";
 import { recordSome } from "./rebuild.js";
@@ -45,6 +46,7 @@ export interface Fickle {
   remember(): Promise<void>;
   /** Takes blocks back. Returns how many; 0 where it cannot now. */
   reorganise(random: Random): Promise<number>;
+  stop(): Promise<void>;
 }
 
 /** Starts a chain that can take blocks back. */
@@ -95,7 +97,7 @@ export async function soakReorganisations(options: ReorgOptions): Promise<ReorgR
   } finally {
     for (const subscriber of subscribers) await subscriber.stop().catch(() => undefined);
     await daemon?.kill();
-    await fickle.chain.stop();
+    await fickle.stop();
   }
 }
 
@@ -173,10 +175,14 @@ export async function turns(count: number): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise(setImmediate);
 }
 
-/** Ganache goes back to a snapshot: the chain is shorter, and what was in it is forgotten. */
+/**
+ * Ganache goes back to a snapshot: the chain is shorter, and what was in it is forgotten. Not while it
+ * mines, though, or it keeps the receipts of a block that it does not have.
+ */
 async function fickleGanache(): Promise<Fickle> {
   const chain = await startExternalChain();
   await chain.mine(DEEPEST + 2); // the contract is never taken back
+  const front = await startLyingNode(chain.url, 0);
   let snapshots: { readonly id: string; readonly number: number }[] = [];
   let highest = 0;
   const head = async () => {
@@ -184,25 +190,37 @@ async function fickleGanache(): Promise<Fickle> {
     highest = Math.max(highest, number);
     return number;
   };
-  const remember = async () => {
-    const number = await head();
-    const id = await chain.rpc<string>("evm_snapshot");
-    if ((await head()) === number) snapshots.push({ id, number });
+  const hasMined = async () => {
+    const { pending } = await chain.rpc<{ readonly pending: object }>("txpool_content");
+    return Object.keys(pending).length === 0;
   };
+  const alone = <T>(work: () => Promise<T>) =>
+    front.alone(async () => {
+      await until("what can be mined is mined", hasMined);
+      return work();
+    });
   return {
     chain,
-    settings: { CONFIRMATIONS: `${DEEPEST + 3}` },
-    remember,
-    reorganise: async (random) => {
-      const from = await head();
-      const choices = snapshots.filter(
-        ({ number }) => number < from && number >= highest - DEEPEST,
-      );
-      if (choices.length === 0) return 0;
-      const target = random.pick(choices);
-      await chain.rpc("evm_revert", target.id);
-      snapshots = snapshots.slice(0, snapshots.indexOf(target));
-      return from - target.number;
+    settings: { CONFIRMATIONS: `${DEEPEST + 3}`, BLOCKCHAIN_RPC_URL: front.url },
+    remember: () =>
+      alone(async () => {
+        snapshots.push({ number: await head(), id: await chain.rpc<string>("evm_snapshot") });
+      }),
+    reorganise: (random) =>
+      alone(async () => {
+        const from = await head();
+        const choices = snapshots.filter(
+          ({ number }) => number < from && number >= highest - DEEPEST,
+        );
+        if (choices.length === 0) return 0;
+        const target = random.pick(choices);
+        await chain.rpc("evm_revert", target.id);
+        snapshots = snapshots.slice(0, snapshots.indexOf(target));
+        return from - target.number;
+      }),
+    stop: async () => {
+      await front.close();
+      await chain.stop();
     },
   };
 }
@@ -221,5 +239,6 @@ async function fickleAnvil(): Promise<Fickle> {
       await chain.rpc("anvil_reorg", depth, []);
       return depth;
     },
+    stop: () => chain.stop(),
   };
 }

@@ -78,12 +78,6 @@ export class Subscriber {
     );
   }
 
-  /** Resolves once it was told so many events more. */
-  async grows(by: number, limitMs = 120_000): Promise<void> {
-    const goal = this.told + by;
-    await this.hears(`${by} more events are told`, () => this.told >= goal, limitMs);
-  }
-
   /** Resolves once a condition on what it was told holds. */
   async hears(what: string, condition: () => boolean, limitMs = 120_000): Promise<void> {
     const holds = () => {
