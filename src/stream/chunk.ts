@@ -56,8 +56,13 @@ export async function chunkFrom(
   const made = new ChunkMaker(source, filter);
   let to = from;
   while (!made.isFull && nextRow(to) < next) {
-    const row = await source.row(nextRow(to));
-    if (row === undefined) return undefined;
+    const wanted = nextRow(to);
+    const row = await source.row(wanted);
+    if (row === undefined) {
+      if (!(await source.keeps(wanted))) return undefined;
+      to = { number: wanted, done: WHOLE }; // somebody has deleted it: a stream must not end there
+      continue;
+    }
     to = { number: row.number, done: await made.addRow(row, to.done === WHOLE ? 0 : to.done) };
   }
   return { tellings: made.tellings, to };

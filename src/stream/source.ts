@@ -1,7 +1,7 @@
 import { listBatches } from "../store/batches.js";
 import type { StoredBatch } from "../store/batches.js";
 import type { Database } from "../store/database.js";
-import { feedRows } from "../store/feed.js";
+import { feedBounds, feedRows } from "../store/feed.js";
 import type { FeedRow } from "../store/feed.js";
 import { recordPage } from "../store/records.js";
 import type { RecordRow } from "../store/records.js";
@@ -27,7 +27,12 @@ export class FeedSource {
 
   constructor(private readonly database: Database) {}
 
-  /** A row; undefined where it is no longer kept. Requires that it was written. */
+  /** Whether the feed has not been pruned up to a row. */
+  async keeps(number: number): Promise<boolean> {
+    return (await feedBounds(this.database)).first <= number;
+  }
+
+  /** A row; undefined where it is not there any more. Requires that it was written. */
   row(number: number): Promise<FeedRow | undefined> {
     return this.#rows.get(String(number), async () => {
       const [row, ...others] = await feedRows(this.database, number, PAGE);

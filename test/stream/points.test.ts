@@ -4,10 +4,12 @@ import { AnchordError } from "../../src/core/errors.js";
 import { openDatabase } from "../../src/store/database.js";
 import type { Database } from "../../src/store/database.js";
 import { appendFeed, feedBounds, Level, pruneFeed, renewEpoch } from "../../src/store/feed.js";
-import type { BatchHappening } from "../../src/store/feed.js";
+import type { BatchHappening, Happening } from "../../src/store/feed.js";
 import { migrate } from "../../src/store/migrations.js";
+import { chunkFrom } from "../../src/stream/chunk.js";
 import { decodeCursor, WHOLE } from "../../src/stream/cursor.js";
 import { EventFeed } from "../../src/stream/feed.js";
+import { EventFilter } from "../../src/stream/filter.js";
 import { temporaryFolder } from "../support/daemon.js";
 import { sharedMysql } from "../support/mysql.js";
 
@@ -48,7 +50,7 @@ for (const [flavour, target] of Object.entries(FLAVOURS)) {
         },
       }) as const;
 
-    const tell = (finalNumber: number, ...happenings: BatchHappening[]) =>
+    const tell = (finalNumber: number, ...happenings: Happening[]) =>
       database.transact((trx) => appendFeed(trx, happenings, finalNumber));
     const prune = (rows: number) =>
       database.transact((trx) => pruneFeed(trx, Number.MAX_SAFE_INTEGER, rows));
@@ -132,6 +134,20 @@ for (const [flavour, target] of Object.entries(FLAVOURS)) {
       expect((await refused(early)).reason).to.equal("CURSOR_EXPIRED");
       await prune(1); // of block 2 only that it is final is still told
       expect((await refused(late)).reason).to.equal("CURSOR_EXPIRED");
+    });
+
+    it("pass over a row that somebody has deleted, and end at one that was pruned", async () => {
+      const failed = (batchNumber: number) =>
+        ({ kind: "OPERATION_FAILED", batchNumber, detail: "{}" }) as const;
+      await tell(-1, failed(1), failed(2), failed(3));
+      await database.transact((trx) => trx.deleteFrom("events").where("number", "=", 2).execute());
+      const from = { number: 0, done: WHOLE };
+      const read = () => chunkFrom(new EventFeed(database).source, new EventFilter({}), from, 4);
+      const chunk = await read();
+      expect(chunk?.tellings.map(({ row }) => row.batchNumber)).to.deep.equal([1, 3]);
+      expect(chunk?.to).to.deep.equal({ number: 3, done: WHOLE });
+      await prune(1);
+      expect(await read()).to.equal(undefined);
     });
 
     it("are refused where they are none", async () => {
