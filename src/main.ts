@@ -232,8 +232,9 @@ async function openDoors(
     ],
     toRestError,
   );
-  const { HOST: host } = config;
-  const http = await openHttp({ host, port: config.PORT }, services, interceptors, routes);
+  const { HOST: host, PORT: port } = config;
+  const isOpen = config.API_TOKENS.length === 0;
+  const http = await openHttp({ host, port, isOpen }, services, interceptors, routes);
   const grpc = await openGrpc({ host, port: config.GRPC_PORT }, services, interceptors);
   return {
     httpPort: http.port,

@@ -13,6 +13,7 @@ import { toBinary, create } from "@bufbuild/protobuf";
 import { detailsOf, isUnreadable, reasonOf } from "./errors.js";
 import type { Served } from "./grpc-adapter.js";
 import { MAX_MESSAGE_BYTES } from "./grpc-server.js";
+import { localOnly } from "./local-only.js";
 
 /** The HTTP door. */
 export interface HttpDoor {
@@ -23,12 +24,18 @@ export interface HttpDoor {
 
 /** Opens the HTTP door: Connect and gRPC-Web for the services, `routes` for everything else. */
 export async function openHttp(
-  address: { readonly host: string; readonly port: number },
+  address: {
+    readonly host: string;
+    readonly port: number;
+    /** Whether everyone who can reach the door may use it, which must then be this host alone. */
+    readonly isOpen: boolean;
+  },
   services: readonly Served[],
   interceptors: readonly Interceptor[],
   routes: RequestListener,
 ): Promise<HttpDoor> {
-  const server = createServer(connectListener(services, interceptors, routes));
+  const listener = connectListener(services, interceptors, routes);
+  const server = createServer(address.isOpen ? localOnly(listener) : listener);
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) =>
       reject(

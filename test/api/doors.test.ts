@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { get } from "node:http";
 import { join } from "node:path";
 import type { ConnectError } from "@connectrpc/connect";
 import { Code } from "@connectrpc/connect";
@@ -38,6 +39,23 @@ describe("doors", function () {
     });
 
     after(() => daemon.stop());
+
+    it("answer over HTTP to the names of this host alone, so that no web page can rebind its own", async () => {
+      const statusFor = (host: string) =>
+        new Promise<number | undefined>((resolve, reject) => {
+          const options = { headers: { host }, setHost: false };
+          get(`${daemon.url}/threat-count`, options, (response) => {
+            response.resume();
+            resolve(response.statusCode);
+          }).on("error", reject);
+        });
+      for (const host of ["localhost", `localhost:${daemon.httpPort}`, "127.0.0.1", "[::1]:3001"]) {
+        expect(await statusFor(host), host).to.equal(200);
+      }
+      for (const host of ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80"]) {
+        expect(await statusFor(host), host).to.equal(403);
+      }
+    });
 
     it("describe the service by reflection, so that a client needs no proto files", async function () {
       if (!existsSync(BUF)) {
