@@ -43,3 +43,11 @@ export function createSigner(privateKey: string): Signer {
     },
   };
 }
+
+/** The fees that a signed transaction offers. Requires one of EIP-1559. */
+export function feesOf(transaction: Uint8Array): Fees {
+  const { maxFeePerGas, maxPriorityFeePerGas } = TransactionFactory.fromSerializedData(
+    transaction,
+  ) as unknown as Fees;
+  return { maxFeePerGas, maxPriorityFeePerGas };
+}

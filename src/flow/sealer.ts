@@ -4,6 +4,7 @@ import type { SignedCall } from "../core/operation.js";
 import type { Publication } from "../core/publication.js";
 import type { Chain, Fees } from "../chain/port.js";
 import { BroadcastRefused } from "../chain/port.js";
+import { feesOf } from "../chain/signer.js";
 import type { Signer } from "../chain/signer.js";
 import type { ContentKeys } from "../content/keys.js";
 import { findBatch, firstUnanchored, insertBatch, lastBatch } from "../store/batches.js";
@@ -163,7 +164,7 @@ export class Sealer {
       return "idle"; // on its way: following will see it
     }
     const mined = await chain.mined(hash);
-    if (mined === undefined) return this.#sendAgain(operation);
+    if (mined === undefined) return this.#sendAgain(operation, batch);
     if (!mined.succeeded) return this.#fail(operation, await this.#revertReason(batch));
     return this.#awaitFollowing(batch, mined.blockNumber);
   }
@@ -183,7 +184,7 @@ export class Sealer {
     );
   }
 
-  async #sendAgain(operation: Operation): Promise<Turn> {
+  async #sendAgain(operation: Operation, batch: StoredBatch): Promise<Turn> {
     const { chain, database } = this.parts;
     const { sender, nonce, batchNumber, transactionHash } = operation;
     const used = await chain.nonce(hex0x(sender));
@@ -196,8 +197,29 @@ export class Sealer {
     const next = Math.max(used, await nextStoredNonce(database, sender, batchNumber));
     if (next < nonce)
       return this.#fail(operation, `nonce ${next} before nonce ${nonce} is free again`);
-    await this.#send(operation);
+    await this.#send((await this.#repriced(operation, batch)) ?? operation);
     return "idle";
+  }
+
+  /**
+   * The same call in another transaction with the same nonce, where fees have risen since it was signed:
+   * the chain takes one of the two, whichever. Undefined where it offers enough.
+   */
+  async #repriced(operation: Operation, batch: StoredBatch): Promise<SignedCall | undefined> {
+    const { chain, database, identity, signer, log } = this.parts;
+    const { nonce, sender, batchNumber, transaction } = operation;
+    const offered = feesOf(transaction);
+    const asked = await this.#currentFees();
+    if (hex0x(sender) !== signer.address || asked.maxFeePerGas < raised(offered.maxFeePerGas))
+      return undefined;
+    const least = raised(offered.maxPriorityFeePerGas);
+    const { maxFeePerGas, maxPriorityFeePerGas: tip } = asked;
+    const fees = { maxFeePerGas, maxPriorityFeePerGas: tip > least ? tip : least };
+    const call = chain.sealCall(identity, batch.previousHead, batch.seal);
+    const signed = await signer.sign(call, identity.chainId, nonce, fees);
+    await database.transact((trx) => insertOperation(trx, batchNumber, signed, Date.now()));
+    log.warn({ batch: batchNumber, nonce }, "fees have risen: the seal is offered for more");
+    return signed;
   }
 
   /** Signs a batch's call anew, after the transaction before has ended without effect. */
@@ -285,4 +307,9 @@ export class Sealer {
     this.#broadcast = { hash: hex0x(transactionHash), at: Date.now() };
     this.parts.onBroadcast();
   }
+}
+
+/** A quarter more: nodes take a transaction in place of another for a tenth more at the least. */
+function raised(fee: bigint): bigint {
+  return fee + fee / 4n + 1n;
 }

@@ -25,7 +25,7 @@ const ALL_LIES: Lies = {
   garbled: 2,
   truncated: 2,
   stale: 15,
-  forgottenBlocks: 3,
+  forgottenBlocks: 10,
   forgottenLogs: 50,
   falselyFinal: 50,
 };
@@ -123,7 +123,7 @@ describe("A node that lies", function () {
     node.range = 2;
     node.lag = 3;
     node.lies = ALL_LIES;
-    await load(12);
+    await load(15);
     await expectUntroubled();
     for (const lie of Object.keys(ALL_LIES) as (keyof Lies)[]) {
       if (lie !== "forgottenLogs") expect(node.told.get(lie) ?? 0, lie).to.be.greaterThan(0);

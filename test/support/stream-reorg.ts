@@ -4,7 +4,7 @@ import { startDaemon, temporaryFolder } from "./daemon.js";
 import type { Daemon } from "./daemon.js";
 import { startAnvilChain, startExternalChain } from "./external-chain.js";
 import type { ExternalChain } from "./external-chain.js";
-import { healthOf, sealed } from "./log-checks.js";
+import { healthOf } from "./log-checks.js";
 import { startLyingNode } from "./lying-node.js";
 import { randomOf } from "./random.js";
 import type { Random } from "./random.js";
@@ -116,7 +116,7 @@ async function disturb(
     async () => chain.mine(random.between(1, 4)),
     async () => {
       await record();
-      await settle(daemon, chain, random);
+      await settle(daemon, chain, random.between(0, 1) === 1);
     },
     async () => {
       if ((await reorganise(random)) > 0) reorganisations += 1;
@@ -136,17 +136,21 @@ async function disturb(
   return reorganisations;
 }
 
-/** Waits until every record is on the chain, now and then with blocks that come meanwhile. */
-async function settle(daemon: Daemon, chain: ExternalChain, random: Random): Promise<void> {
-  const isLively = random.between(0, 1) === 1;
-  await until(
-    "every record is on the chain",
-    async () => {
-      if (isLively) await chain.mine(1);
-      return (await daemon.grpc.getStats({})).pending === 0n;
-    },
-    PATIENCE_MS,
-  ).catch(async (error: Error) => {
+/** Waits until every record is on the chain, where it is lively with blocks that come meanwhile. */
+async function settle(daemon: Daemon, chain: ExternalChain, isLively: boolean): Promise<void> {
+  await comes(daemon, "every record is on the chain", async () => {
+    if (isLively) await chain.mine(1);
+    return (await daemon.grpc.getStats({})).pending === 0n;
+  });
+}
+
+/** Resolves once a condition holds; rejects with what the daemon says of itself. */
+async function comes(
+  daemon: Daemon,
+  what: string,
+  condition: () => Promise<boolean>,
+): Promise<void> {
+  await until(what, condition, PATIENCE_MS).catch(async (error: Error) => {
     const { sealing } = await healthOf(daemon);
     throw new Error(`${error.message}; ${JSON.stringify(sealing)}; ${daemon.log()}`);
   });
@@ -155,18 +159,14 @@ async function settle(daemon: Daemon, chain: ExternalChain, random: Random): Pro
 /** Mines until everything is final. Resolves to the number of records. */
 export async function drain(daemon: Daemon, chain: ExternalChain): Promise<number> {
   await chain.mine(1);
-  await sealed(daemon, PATIENCE_MS);
+  await settle(daemon, chain, false);
   let count = 0n;
-  await until(
-    "every record is final",
-    async () => {
-      await chain.mine(1);
-      const { records, final } = await daemon.grpc.getStats({});
-      count = records;
-      return final === records;
-    },
-    PATIENCE_MS,
-  );
+  await comes(daemon, "every record is final", async () => {
+    await chain.mine(1);
+    const { records, final } = await daemon.grpc.getStats({});
+    count = records;
+    return final === records;
+  });
   return Number(count);
 }
 
