@@ -55,13 +55,16 @@ describe("A seal whose fees are outrun", function () {
     await until("the seal waits at the node", async () => Number((await pooled()).pending) === 1);
     const { pending } = await chain.rpc<Pool>("txpool_content");
     const [outrun] = Object.values(pending).flatMap((byNonce) => Object.values(byNonce));
-    await chain.rpc("anvil_setNextBlockBaseFeePerGas", `0x${(50 * GWEI).toString(16)}`);
-    await chain.rpc("evm_mine"); // takes nothing: the seal offers less
+    const mineDearly = async () => {
+      await chain.rpc("anvil_setNextBlockBaseFeePerGas", `0x${(50 * GWEI).toString(16)}`);
+      await chain.rpc("evm_mine");
+    };
+    await mineDearly(); // takes nothing: the seal offers less
     expect((await daemon.grpc.getStats({})).pending).to.equal(1n);
     await until(
       "the seal is on the chain",
       async () => {
-        await chain.rpc("evm_mine");
+        await mineDearly();
         return (await daemon.grpc.getStats({})).pending === 0n;
       },
       60_000,
