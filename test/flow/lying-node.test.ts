@@ -58,8 +58,8 @@ describe("A node that lies", function () {
   });
 
   afterEach(async () => {
-    await provisional.stop();
-    await final.stop();
+    await provisional.stop().catch(() => undefined);
+    await final.stop().catch(() => undefined);
     await daemon.kill();
     await node.close();
     await chain.stop();

@@ -49,7 +49,8 @@ for (const database of DATABASES) {
     });
 
     afterEach(async () => {
-      for (const subscriber of subscribers.splice(0)) await subscriber.stop();
+      for (const subscriber of subscribers.splice(0))
+        await subscriber.stop().catch(() => undefined);
       await daemon?.kill();
       await fickle?.stop();
     });
