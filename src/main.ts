@@ -12,7 +12,7 @@ import { addEventMetrics } from "./api/events/metrics.js";
 import { eventService } from "./api/events/service.js";
 import { served } from "./api/grpc-adapter.js";
 import { openGrpc } from "./api/grpc-server.js";
-import { checkHealth } from "./api/health.js";
+import { healthCheck } from "./api/health.js";
 import { toRestError } from "./api/http/errors.js";
 import { restListener } from "./api/http/router.js";
 import { serviceRoutes } from "./api/http/service-routes.js";
@@ -221,7 +221,7 @@ async function openDoors(
   const inside = createRouterTransport((router) => router.service(AuditService, audit), {
     router: { interceptors },
   });
-  const health = () => checkHealth(log, () => link.state());
+  const health = healthCheck(log, () => link.state());
   const metrics = createMetrics(health);
   addEventMetrics(metrics, events);
   const services = [served(AuditService, audit), served(EventService, eventService(events))];

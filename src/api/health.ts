@@ -6,6 +6,7 @@ import { countRecords, logLength } from "../store/records.js";
 import { failedOperations } from "../store/operations.js";
 import { publicationBacklog } from "../store/publications.js";
 import { progress } from "../store/batches.js";
+import type { Database } from "../store/database.js";
 import { messageOf } from "../core/errors.js";
 
 /** What the flow says of itself. */
@@ -79,8 +80,17 @@ export interface Health {
   };
 }
 
-/** Asks every part how it is. Never rejects. */
-export async function checkHealth(log: AuditLog, flow: () => Promise<FlowState>): Promise<Health> {
+/** A check that asks every part how it is. It never rejects. */
+export function healthCheck(log: AuditLog, flow: () => Promise<FlowState>): () => Promise<Health> {
+  const threats = new ThreatCount(log.database);
+  return () => checkHealth(log, flow, threats);
+}
+
+async function checkHealth(
+  log: AuditLog,
+  flow: () => Promise<FlowState>,
+  threats: ThreatCount,
+): Promise<Health> {
   const [database, blockchain] = await Promise.all([databasePart(log), chainPart(log)]);
   const sealing = await sealingPart(log, flow, database.healthy);
   const publication = await publicationPart(log, flow, database.healthy);
@@ -92,7 +102,7 @@ export async function checkHealth(log: AuditLog, flow: () => Promise<FlowState>)
     timestamp: new Date().toISOString(),
     blockchain: {
       ...blockchain,
-      threatCount: database.healthy ? String(await threatCount(log)) : "0",
+      threatCount: database.healthy ? String(await threats.now()) : "0",
     },
     database,
     sealing,
@@ -106,8 +116,25 @@ export function serves({ database, blockchain, sealing }: Health): boolean {
   return database.healthy && blockchain.healthy && sealing.healthy;
 }
 
-async function threatCount({ database }: AuditLog): Promise<number> {
-  return countRecords(database, { type: "threat" }).catch(() => 0);
+/** How many threats there are. Only those that came since it last looked are counted. */
+class ThreatCount {
+  #known = { length: 0, threats: 0 };
+
+  constructor(private readonly database: Database) {}
+
+  /** What was last known, where the database does not answer. */
+  async now(): Promise<number> {
+    const { length: fromSeq, threats } = this.#known;
+    try {
+      const toSeq = await logLength(this.database);
+      const query = { type: "threat", fromSeq, toSeq };
+      const more = fromSeq < toSeq ? await countRecords(this.database, query) : 0;
+      this.#known = { length: toSeq, threats: threats + more };
+      return threats + more;
+    } catch {
+      return threats;
+    }
+  }
 }
 
 async function databasePart({ database }: AuditLog): Promise<Health["database"]> {

@@ -13,6 +13,7 @@ import type {
 import { ErrorInfoSchema } from "../../gen/ts/google/rpc/error_details_pb.js";
 import { eventHeader, eventLine } from "./event-line.js";
 import { ExitCode } from "./exit-code.js";
+import { printable } from "./printable.js";
 import { connectServer, reportFailure, withServer } from "./server.js";
 import type { ServerOptions } from "./server.js";
 
@@ -83,9 +84,8 @@ async function listen(options: Options): Promise<number> {
     try {
       for await (const answer of client.subscribeEvents(requestOf(options, cursor))) {
         connected = true;
-        await print(answer, format, left);
+        await print(answer, format);
         left -= answer.events.length;
-        if (left < 0) return ExitCode.ok; // the rest of this answer comes again next time
         if (subscription !== "" && answer.events.length > 0)
           await client.acknowledgeEvents({ subscription, cursor: answer.cursor });
         ({ cursor } = answer);
@@ -93,40 +93,42 @@ async function listen(options: Options): Promise<number> {
         if (left === 0) return ExitCode.ok;
       }
     } catch (error) {
-      if (!connected || isRefusal(error)) return reportFailure(error, options);
+      if (!connected || !isPassing(error)) return reportFailure(error, options);
       const { rawMessage } = ConnectError.from(error);
-      process.stderr.write(`the service is away (${rawMessage}): trying again\n`);
+      process.stderr.write(`the service is away (${printable(rawMessage)}): trying again\n`);
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
 }
 
-/** Whether the service itself has ended the stream, for a cause that does not pass. */
-function isRefusal(error: unknown): boolean {
-  const known = ConnectError.from(error);
-  return known.code !== Code.Unavailable && known.findDetails(ErrorInfoSchema).length > 0;
+/** Whether a failure is of the connection, or one that the service says will pass. */
+function isPassing(error: unknown): boolean {
+  if (!(error instanceof ConnectError)) return false; // such as a file that cannot be written
+  return error.code === Code.Unavailable || error.findDetails(ErrorInfoSchema).length === 0;
 }
 
 function requestOf(
-  { kind = [], subject = "", type = "", finality: level, from, subscription = "" }: Options,
+  { kind = [], subject = "", type = "", finality: level, from, subscription = "", limit }: Options,
   cursor: string,
 ): MessageInitShape<typeof SubscribeEventsRequestSchema> {
   const filter = { kinds: kind, subject, type, minimumFinality: level };
-  if (cursor !== "") return { filter, subscription, from: { case: "cursor", value: cursor } };
+  // Where listening may end after any event, each has a cursor of its own to go on from.
+  const maxEvents = limit === undefined ? 0 : 1;
+  if (cursor !== "")
+    return { filter, subscription, maxEvents, from: { case: "cursor", value: cursor } };
   if (from === "start" || from === "now") {
     const value = from === "start" ? StartPoint.START : StartPoint.NOW;
-    return { filter, subscription, from: { case: "start", value } };
+    return { filter, subscription, maxEvents, from: { case: "start", value } };
   }
-  return { filter, subscription, from: { case: "cursor", value: from } };
+  return { filter, subscription, maxEvents, from: { case: "cursor", value: from } };
 }
 
-/** Prints the events of an answer, no more than are wanted; resolves once they are written. */
+/** Prints the events of an answer; resolves once they are written. */
 async function print(
   { events, cursor }: SubscribeEventsResponse,
   format: Options["format"],
-  most: number,
 ): Promise<void> {
-  const lines = events.slice(0, most).map((event, i) => {
+  const lines = events.map((event, i) => {
     if (format === "table") return eventLine(event);
     return `${JSON.stringify(withCursor(event, i === events.length - 1 ? cursor : undefined))}\n`;
   });
@@ -171,7 +173,7 @@ function eventKind(text: string, before: EventKind[] = []): EventKind[] {
 
 function finality(text: string): Finality {
   const level = Finality[text.toUpperCase() as keyof typeof Finality];
-  if (level === undefined || level === Finality.UNSPECIFIED) {
+  if (typeof level !== "number" || level === Finality.UNSPECIFIED) {
     throw new InvalidArgumentError("must be provisional, confirmed or final");
   }
   return level;

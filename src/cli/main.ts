@@ -3,6 +3,7 @@ import type { CommanderError } from "commander";
 import { messageOf } from "../core/errors.js";
 import { ExitCode } from "./exit-code.js";
 import { listenCommand } from "./listen.js";
+import { printable } from "./printable.js";
 import { rebuildCommand } from "./rebuild.js";
 import { start } from "./start.js";
 import { syncCommand } from "./sync.js";
@@ -30,6 +31,6 @@ for (const command of [verifyCommand(), listenCommand(), syncCommand(), rebuildC
 try {
   await program.parseAsync();
 } catch (error) {
-  process.stderr.write(`anchord: ${messageOf(error)}\n`);
+  process.stderr.write(`anchord: ${printable(messageOf(error))}\n`);
   process.exit(ExitCode.failed);
 }

@@ -4,6 +4,7 @@ import { loadConfig } from "../config.js";
 import { AnchordError, messageOf } from "../core/errors.js";
 import type { RebuildProgress } from "../main.js";
 import { ExitCode } from "./exit-code.js";
+import { printable } from "./printable.js";
 
 /** How often a line of progress is written, in milliseconds. */
 const REPORT_MS = 1_000;
@@ -45,7 +46,7 @@ async function rebuild(): Promise<number> {
     process.stdout.write(`rebuilt: ${batches} batches, ${records} records. Next: npm start\n`);
     return ExitCode.ok;
   } catch (error) {
-    process.stderr.write(`anchord: ${messageOf(error)}\n`);
+    process.stderr.write(`anchord: ${printable(messageOf(error))}\n`);
     return exitCodeOf(error);
   }
 }

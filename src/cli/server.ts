@@ -4,6 +4,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 import { ExitCode } from "./exit-code.js";
+import { printable } from "./printable.js";
 
 /** How a command reaches the service. */
 export interface ServerOptions {
@@ -42,10 +43,10 @@ export function connectServer({ server, token }: ServerOptions): Transport {
 export function reportFailure(error: unknown, { server }: ServerOptions): number {
   const { code, rawMessage } = ConnectError.from(error);
   if (code === Code.Unavailable || code === Code.DeadlineExceeded) {
-    process.stderr.write(`UNREACHABLE: ${new URL(server).host}: ${rawMessage}\n`);
+    process.stderr.write(`UNREACHABLE: ${new URL(server).host}: ${printable(rawMessage)}\n`);
     return ExitCode.unreachable;
   }
-  process.stderr.write(`anchord: ${rawMessage}\n`);
+  process.stderr.write(`anchord: ${printable(rawMessage)}\n`);
   return code === Code.InvalidArgument ? ExitCode.usage : ExitCode.failed;
 }
 

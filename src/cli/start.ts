@@ -25,13 +25,14 @@ function stopOnSignals(service: RunningService): void {
   process.on("SIGTERM", stop);
 }
 
-function welcome({ grpcPort, httpPort, rpcUrl }: RunningService): string {
+function welcome({ grpcPort, httpPort, rpcUrl: address }: RunningService): string {
   const call = `curl -H 'content-type: application/json' localhost:${httpPort}/anchord.v1.AuditService`;
-  if (rpcUrl === "") {
+  if (address === "") {
     return `anchord is ready: gRPC on ${grpcPort}, HTTP on ${httpPort}; the chain was not reached yet.
   Records are accepted and wait. See: curl localhost:${httpPort}/health
 `;
   }
+  const rpcUrl = new URL(address).origin; // its path may hold a key
   return `anchord is ready: gRPC on ${grpcPort}, HTTP on ${httpPort}, chain at ${rpcUrl}. Try:
   ${call}/RecordEvent -d '{"subject":"user/42","threat":{"score":92.5,"durationMinutes":18.7}}'
   ${call}/GetReceipt -d '{"recordId":"<the recordId above>"}' > receipt.json

@@ -8,6 +8,7 @@ import { checkReceipt } from "../core/receipt.js";
 import type { ReceiptCheck } from "../core/receipt.js";
 import { entryText } from "./entry-text.js";
 import { ExitCode } from "./exit-code.js";
+import { printable } from "./printable.js";
 
 interface Options {
   readonly rpc: string;
@@ -46,7 +47,7 @@ async function verify(file: string, options: Options): Promise<number> {
     return report(await check(text, options), options);
   } catch (error) {
     if (!(error instanceof AnchordError) || error.reason !== "CHAIN_UNAVAILABLE") throw error;
-    process.stderr.write(`UNREACHABLE: ${error.message}\n`);
+    process.stderr.write(`UNREACHABLE: ${printable(error.message)}\n`);
     return ExitCode.unreachable;
   }
 }
@@ -78,7 +79,7 @@ function report(found: ReceiptCheck, options: Options): number {
       print(`NOT ANCHORED: record ${found.id} had no proof yet when this was made: fetch it again`);
       return ExitCode.notAnchored;
     case "invalid":
-      print(`FALSE at step ${found.step}: ${found.message}`);
+      print(`FALSE at step ${found.step}: ${printable(found.message)}`);
       return ExitCode.failed;
   }
 }

@@ -1,8 +1,9 @@
 /**
  * The state of a signed contract call. SENT: the chain may have it at any time. MINED: it is in a
- * block. FAILED: it ended without effect, and a reason says why.
+ * block. DROPPED: another transaction was mined in its place. FAILED: it ended without effect, and a
+ * reason says why.
  */
-export type OperationState = "SENT" | "MINED" | "FAILED";
+export type OperationState = "SENT" | "MINED" | "DROPPED" | "FAILED";
 
 /** A signed transaction, as it is broadcast again and again until it is mined. */
 export interface SignedCall {

@@ -113,7 +113,7 @@ async function applyAdvance(
   await database.transact(async (trx) => {
     for (const [number, anchor] of seals) {
       await anchorBatch(trx, number, anchor);
-      await mineOperation(trx, anchor.transactionHash);
+      await mineOperation(trx, number, anchor.transactionHash);
     }
     const provisional = seals.map(([number, anchor]) => ({ number, anchor }));
     const confirmed = await anchoredBatches(trx, position.confirmedNumber, confirmedNumber);

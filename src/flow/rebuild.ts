@@ -46,7 +46,7 @@ export async function rebuildDatabase(
   const options = { ...finality, range: BLOCK_RANGE, trustsShorter: false };
   for (;;) {
     const { changed } = await followChain(database, chain, identity, options, adopt);
-    if (!changed) break;
+    if (!changed || (await progress()).batches >= batchesTotal) break;
   }
   const reached = await progress();
   if (reached.batches >= batchesTotal) return reached;

@@ -1,8 +1,9 @@
 import type { Logger } from "pino";
 import { hex0x, sameBytes, unhex } from "../core/bytes.js";
 import type { SignedCall } from "../core/operation.js";
+import type { BatchSeal } from "../core/head.js";
 import type { Publication } from "../core/publication.js";
-import type { Chain, Fees } from "../chain/port.js";
+import type { Chain, Fees, Mined } from "../chain/port.js";
 import { BroadcastRefused } from "../chain/port.js";
 import { feesOf } from "../chain/signer.js";
 import type { Signer } from "../chain/signer.js";
@@ -156,21 +157,31 @@ export class Sealer {
 
   /** Sees to it that a batch which is not on the chain yet gets there. */
   async #submit(batch: StoredBatch): Promise<Turn> {
-    const { database, chain } = this.parts;
+    const { database } = this.parts;
     const operation = await sentOperation(database, Number(batch.seal.number));
     if (operation === undefined) return this.#signAgain(batch);
     const hash = hex0x(operation.transactionHash);
     if (this.#broadcast?.hash === hash && Date.now() - this.#broadcast.at < REBROADCAST_MS) {
       return "idle"; // on its way: following will see it
     }
-    const mined = await chain.mined(hash);
+    const mined = await this.#mined(hash);
     if (mined === undefined) return this.#sendAgain(operation, batch);
     if (!mined.succeeded) return this.#fail(operation, await this.#revertReason(batch));
-    return this.#awaitFollowing(batch, mined.blockNumber);
+    return this.#awaitFollowing(batch.seal, mined.blockNumber);
+  }
+
+  /** A transaction in a block of the chain: some nodes keep receipts of blocks that have left it. */
+  async #mined(hash: string): Promise<Mined | undefined> {
+    const { chain } = this.parts;
+    const mined = await chain.mined(hash);
+    if (mined === undefined) return undefined;
+    const block = await chain.block(mined.blockNumber);
+    if (block !== undefined) return block.hash === mined.blockHash ? mined : undefined;
+    throw new Error(`the node has transaction ${hash}, but not yet its block: trying again`);
   }
 
   /** The chain has a batch up to a block. Throws where following has passed that without seeing it. */
-  async #awaitFollowing({ seal }: StoredBatch, blockNumber: number): Promise<Turn> {
+  async #awaitFollowing(seal: BatchSeal, blockNumber: number): Promise<Turn> {
     const { database } = this.parts;
     const followed = (await chainPosition(database))?.blockNumber ?? -1;
     if (followed < blockNumber) {
@@ -190,7 +201,9 @@ export class Sealer {
     const used = await chain.nonce(hex0x(sender));
     if (used > nonce) {
       // It may have been mined since we looked.
-      if ((await chain.mined(hex0x(transactionHash))) !== undefined) return "again";
+      if ((await this.#mined(hex0x(transactionHash))) !== undefined) return "again";
+      const waiting = await this.#isSealed(batch);
+      if (waiting !== undefined) return waiting;
       return this.#fail(operation, `nonce ${nonce} was used by another transaction`);
     }
     // A transaction before it was taken back, so no node would ever mine it.
@@ -222,21 +235,27 @@ export class Sealer {
     return signed;
   }
 
+  /** Waits for following where the chain has a batch by whatever transaction. Throws Diverged. */
+  async #isSealed({ seal, head }: StoredBatch): Promise<Turn | undefined> {
+    const { chain, identity } = this.parts;
+    const onChain = await chain.lastSealed(identity);
+    if (onChain.number < seal.number) return undefined;
+    const sealed = await chain.batch(identity, seal.number);
+    if (sealed === undefined || !sameBytes(sealed.head, head)) {
+      throw new Diverged(
+        `batch ${seal.number} on chain is not the one in this database: another service seals the ` +
+          "same log. Sealing has stopped; run VerifyLog",
+      );
+    }
+    const { number: latest } = await chain.latestBlock();
+    return this.#awaitFollowing(seal, latest);
+  }
+
   /** Signs a batch's call anew, after the transaction before has ended without effect. */
   async #signAgain(batch: StoredBatch): Promise<Turn> {
+    const waiting = await this.#isSealed(batch);
+    if (waiting !== undefined) return waiting;
     const { database, chain, identity, signer } = this.parts;
-    const onChain = await chain.lastSealed(identity);
-    if (onChain.number >= batch.seal.number) {
-      const sealed = await chain.batch(identity, batch.seal.number);
-      if (sealed === undefined || !sameBytes(sealed.head, batch.head)) {
-        throw new Diverged(
-          `batch ${batch.seal.number} on chain is not the one in this database: another service ` +
-            "seals the same log. Sealing has stopped; run VerifyLog",
-        );
-      }
-      const { number: latest } = await chain.latestBlock();
-      return this.#awaitFollowing(batch, latest); // another transaction has sealed it
-    }
     const call = chain.sealCall(identity, batch.previousHead, batch.seal);
     const refusal = await chain.preflight(call, signer.address);
     if (refusal !== undefined) {

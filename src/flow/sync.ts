@@ -3,7 +3,7 @@ import type { Chain } from "../chain/port.js";
 import { sealsBetween } from "../chain/tail.js";
 import { anchorBatch, findBatch } from "../store/batches.js";
 import type { StoredAnchor } from "../store/batches.js";
-import { chainPosition, followedBlocks } from "../store/chain-position.js";
+import { chainPosition, lockedPosition } from "../store/chain-position.js";
 import type { ChainPosition, StoredIdentity } from "../store/chain-position.js";
 import type { Database } from "../store/database.js";
 import { appendFeed, feedBounds, Level, untoldLevels } from "../store/feed.js";
@@ -62,19 +62,25 @@ async function mend(database: Database, number: number, anchor: StoredAnchor): P
   const stored = (await findBatch(database, number))?.anchor;
   const stands = stored !== undefined && sameAnchor(stored, anchor);
   if (stands && (await feedBounds(database)).first > 1) return false;
-  const position = await requireFollowed(database, anchor);
+  const followed = await chainPosition(database);
   const { blockHash } = anchor;
-  const levels = levelsOf(anchor, position);
-  const untold = await database.read((db) => untoldLevels(db, number, blockHash, levels));
-  if (stands && untold.length === 0) return false;
-  await database.transact(async (trx) => {
+  if (stands && followed !== undefined) {
+    const levels = levelsOf(anchor, followed);
+    const untold = await database.read((db) => untoldLevels(db, number, blockHash, levels));
+    if (untold.length === 0) return false;
+  }
+  return database.transact(async (trx) => {
+    const position = await lockedPosition(trx);
+    requireFollowed(position, anchor);
+    const levels = levelsOf(anchor, position);
+    const untold = await untoldLevels(trx, number, blockHash, levels);
+    if (stands && untold.length === 0) return false;
     await anchorBatch(trx, number, anchor);
-    await mineOperation(trx, anchor.transactionHash);
-    const missing = await untoldLevels(trx, number, blockHash, levels);
-    const happenings = missing.map((level) => sealedAt(level)({ number, anchor }));
+    await mineOperation(trx, number, anchor.transactionHash);
+    const happenings = untold.map((level) => sealedAt(level)({ number, anchor }));
     await appendFeed(trx, happenings, position.finalNumber);
+    return true;
   });
-  return true;
 }
 
 /** The levels at which a batch in a block stands. */
@@ -86,18 +92,16 @@ function levelsOf({ blockNumber }: StoredAnchor, { confirmedNumber, finalNumber 
   ];
 }
 
-/** How far the chain was followed. Throws where the anchor's block is not one that was followed. */
-async function requireFollowed(
-  database: Database,
+/** Throws where the anchor's block is not one that was followed. */
+function requireFollowed(
+  { blockNumber: followed, blocks }: Awaited<ReturnType<typeof lockedPosition>>,
   { blockNumber, blockHash }: StoredAnchor,
-): Promise<ChainPosition> {
-  const position = await chainPosition(database);
-  const known = (await followedBlocks(database)).find(({ number }) => number === blockNumber);
-  if (position === undefined || position.blockNumber < blockNumber)
+): void {
+  const known = blocks.find(({ number }) => number === blockNumber);
+  if (followed < blockNumber)
     throw new Error(`block ${blockNumber} has left the chain while it was read: try again`);
   if (known !== undefined && !sameBytes(known.hash, blockHash))
     throw new Error(`block ${blockNumber} was replaced while it was read: try again`);
-  return position;
 }
 
 function sameAnchor(a: StoredAnchor, b: StoredAnchor): boolean {

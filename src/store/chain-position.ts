@@ -1,4 +1,4 @@
-import type { Transaction } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import type { LogId } from "../core/head.js";
 import { hex0x, unhex } from "../core/bytes.js";
 import type { Database } from "./database.js";
@@ -76,37 +76,54 @@ export async function chainPosition(database: Database): Promise<ChainPosition |
   const row = await database.read((db) =>
     db.selectFrom("chain_position").selectAll().executeTakeFirst(),
   );
-  return (
-    row && {
-      blockNumber: Number(row.block_number),
-      confirmedNumber: Number(row.confirmed_number),
-      finalNumber: Number(row.final_number),
-    }
-  );
+  return row && position(row);
+}
+
+/** How far the chain was followed, and the blocks that are remembered; nobody moves it meanwhile. */
+export async function lockedPosition(
+  trx: Transaction<Tables>,
+): Promise<ChainPosition & { readonly blocks: readonly FollowedBlock[] }> {
+  await trx.updateTable("chain_position").set({ id: 1 }).where("id", "=", 1).execute();
+  const row = await trx.selectFrom("chain_position").selectAll().executeTakeFirstOrThrow();
+  return { ...position(row), blocks: await remembered(trx) };
 }
 
 /** Moves the position. */
 export async function setPosition(
   trx: Transaction<Tables>,
-  position: ChainPosition,
+  { blockNumber, confirmedNumber, finalNumber }: ChainPosition,
 ): Promise<void> {
   await trx
     .updateTable("chain_position")
     .set({
-      block_number: position.blockNumber,
-      confirmed_number: position.confirmedNumber,
-      final_number: position.finalNumber,
+      block_number: blockNumber,
+      confirmed_number: confirmedNumber,
+      final_number: finalNumber,
     })
     .where("id", "=", 1)
     .execute();
 }
 
 /** The blocks that are remembered, newest first. */
-export async function followedBlocks(database: Database): Promise<FollowedBlock[]> {
-  const rows = await database.read((db) =>
-    db.selectFrom("blocks").selectAll().orderBy("number", "desc").execute(),
-  );
+export function followedBlocks(database: Database): Promise<FollowedBlock[]> {
+  return database.read(remembered);
+}
+
+async function remembered(db: Kysely<Tables>): Promise<FollowedBlock[]> {
+  const rows = await db.selectFrom("blocks").selectAll().orderBy("number", "desc").execute();
   return rows.map(({ number, hash }) => ({ number: Number(number), hash }));
+}
+
+function position(row: {
+  block_number: number;
+  confirmed_number: number;
+  final_number: number;
+}): ChainPosition {
+  return {
+    blockNumber: Number(row.block_number),
+    confirmedNumber: Number(row.confirmed_number),
+    finalNumber: Number(row.final_number),
+  };
 }
 
 /** Remembers blocks in place of any of the same number. */

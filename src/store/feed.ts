@@ -1,4 +1,5 @@
-import type { Kysely, Transaction } from "kysely";
+import { sql } from "kysely";
+import type { Kysely, SelectQueryBuilder, Transaction } from "kysely";
 import { hex } from "../core/bytes.js";
 import type { StoredAnchor } from "./batches.js";
 import type { Database } from "./database.js";
@@ -64,6 +65,7 @@ const COLUMNS = [
   "gas_used",
   "occurrence",
   "final_number",
+  "late",
   "detail",
   "create_time",
 ] as const;
@@ -88,7 +90,7 @@ export async function appendFeed(
     if ("detail" in happening) {
       const { detail } = happening;
       const nowhere = [null, null, null, null, null];
-      values.push(first + i, kind, Level.None, batchNumber, ...nowhere, 0, told, detail, now);
+      values.push(first + i, kind, Level.None, batchNumber, ...nowhere, 0, told, 0, detail, now);
       continue;
     }
     const { level, anchor } = happening;
@@ -97,8 +99,9 @@ export async function appendFeed(
     const key = placeKey(batchNumber, blockHash);
     const occurrence = retractions.get(key) ?? 0;
     if (kind === "RETRACTED") retractions.set(key, occurrence + 1);
+    const late = blockNumber <= told ? 1 : 0;
     if (level === Level.Final) told = Math.max(told, blockNumber - 1);
-    values.push(first + i, kind, level, batchNumber, ...place, occurrence, told, "", now);
+    values.push(first + i, kind, level, batchNumber, ...place, occurrence, told, late, "", now);
   }
   await insertRows(trx, "events", COLUMNS, values);
 }
@@ -189,20 +192,28 @@ export async function firstRowAbove(
   database: Database,
   blockNumber: number,
 ): Promise<number | undefined> {
-  const row = await database.read((db) =>
-    db
-      .selectFrom("events")
-      .select((eb) => eb.fn.min<number | null>("number").as("number"))
-      .where("block_number", ">", blockNumber)
-      .executeTakeFirst(),
+  // By the index on blocks, of which few are above; the bare column would have all rows read in order.
+  const first = sql<number | null>`min(number + 0)`;
+  return lowest(database, (events) =>
+    events.select(first.as("number")).where("block_number", ">", blockNumber),
   );
-  return row === undefined || row.number === null ? undefined : Number(row.number);
 }
 
-/** When a row came to be, in milliseconds since 1970. */
-export async function rowTime(database: Database, number: number): Promise<number | undefined> {
-  const [row] = await feedRows(database, number, 1);
-  return row?.createTime;
+/** The first row about a block that was told of only after later blocks had been told of as final. */
+export async function firstLateRow(database: Database): Promise<number | undefined> {
+  return lowest(database, (events) =>
+    events.select((eb) => eb.fn.min<number | null>("number").as("number")).where("late", "=", 1),
+  );
+}
+
+async function lowest(
+  database: Database,
+  query: (
+    events: SelectQueryBuilder<Tables, "events", object>,
+  ) => SelectQueryBuilder<Tables, "events", { number: number | null }>,
+): Promise<number | undefined> {
+  const row = await database.read((db) => query(db.selectFrom("events")).executeTakeFirst());
+  return row === undefined || row.number === null ? undefined : Number(row.number);
 }
 
 /** Forgets rows that are older than a time, oldest first, at most so many. Returns how many. */

@@ -111,6 +111,7 @@ const CHANGES: Readonly<Record<string, (types: ColumnTypes) => Change>> = {
       gas_used bigint,
       occurrence bigint not null,
       final_number bigint not null,
+      late bigint not null,
       detail ${t.blob} not null,
       create_time bigint not null)`),
   "0023-events-by-batch": () => index("events_by_batch", "events", "batch_number"),
@@ -139,6 +140,8 @@ const CHANGES: Readonly<Record<string, (types: ColumnTypes) => Change>> = {
       problem ${t.blob} not null,
       problem_time bigint)`),
   "0029-follow-again": () => followAgain,
+  "0030-events-told-late": () => index("events_told_late", "events", "late, number"),
+  "0031-operations-by-state": () => index("operations_by_state", "operations", "state, id"),
 };
 
 /** Brings the schema up to date. Safe to call from several processes at once. */

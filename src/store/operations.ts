@@ -99,11 +99,19 @@ export async function failOperation(
     .execute();
 }
 
-/** Notes that a transaction is in a block. */
+/** Notes that a batch was sealed by a transaction; any other that was on its way for it is not needed. */
 export async function mineOperation(
   trx: Transaction<Tables>,
+  batchNumber: number,
   transactionHash: Uint8Array,
 ): Promise<void> {
+  await trx
+    .updateTable("operations")
+    .set({ state: "DROPPED" satisfies OperationState })
+    .where("batch_number", "=", batchNumber)
+    .where("state", "=", "SENT" satisfies OperationState)
+    .where("transaction_hash", "!=", transactionHash)
+    .execute();
   await trx
     .updateTable("operations")
     .set({ state: "MINED" satisfies OperationState })
@@ -135,7 +143,7 @@ export async function nextStoredNonce(
       .select((eb) => eb.fn.max("nonce").as("nonce"))
       .where("sender", "=", sender)
       .where("batch_number", "<", belowBatch)
-      .where("state", "!=", "FAILED" satisfies OperationState)
+      .where("state", "in", ["SENT", "MINED"] satisfies OperationState[])
       .executeTakeFirst(),
   );
   return row === undefined || row.nonce === null ? 0 : Number(row.nonce) + 1;

@@ -121,12 +121,34 @@ export async function listSubscriptions(
   }));
 }
 
-/** The consumer of each subscription, by name. */
-export async function subscriptionHolders(database: Database): Promise<Map<string, string>> {
-  const rows = await database.read((db) =>
-    db.selectFrom("subscriptions").select(["name", "holder"]).execute(),
+/** The consumer of each of some subscriptions, by name. */
+export async function subscriptionHolders(
+  database: Database,
+  names: readonly string[],
+): Promise<Map<string, string>> {
+  const holders = new Map<string, string>();
+  for (let at = 0; at < names.length; at += 500) {
+    const rows = await database.read((db) =>
+      db
+        .selectFrom("subscriptions")
+        .select(["name", "holder"])
+        .where("name", "in", names.slice(at, at + 500))
+        .execute(),
+    );
+    for (const { name, holder } of rows) holders.set(text(name), text(holder));
+  }
+  return holders;
+}
+
+/** How many subscriptions there are. */
+export async function countSubscriptions(database: Database): Promise<number> {
+  const { count } = await database.read((db) =>
+    db
+      .selectFrom("subscriptions")
+      .select((eb) => eb.fn.countAll<number>().as("count"))
+      .executeTakeFirstOrThrow(),
   );
-  return new Map(rows.map(({ name, holder }) => [text(name), text(holder)]));
+  return Number(count);
 }
 
 /** Forgets a subscription. Returns whether there was one. */

@@ -118,6 +118,7 @@ export interface EventsTable {
   gas_used: number | null;
   occurrence: number;
   final_number: number;
+  late: number;
   detail: Text;
   create_time: number;
 }

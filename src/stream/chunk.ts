@@ -37,23 +37,25 @@ export interface Chunk {
   readonly to: Position;
 }
 
-/** A chunk is full with so many events, or bytes of entries; or so much was looked at. */
-const MOST_EVENTS = 256;
-const MOST_BYTES = 1024 * 1024;
+/** Most events of a chunk. */
+export const MOST_EVENTS = 256;
+
+/** A chunk is full with so many bytes of entries, too; or if so much was looked at. */
+const MOST_BYTES = 128 * 1024;
 const MOST_ROWS = 256;
 const MOST_RECORDS = 4_096;
 
 /**
- * What follows a position, up to the row `next`; undefined where that is no longer kept. Requires a row
- * between.
+ * What follows a position, up to the row `next`, and about so many events at most; undefined where that is
+ * no longer kept. Requires a row between.
  */
 export async function chunkFrom(
   source: FeedSource,
   filter: EventFilter,
   from: Position,
-  next: number,
+  { next, mostEvents }: { readonly next: number; readonly mostEvents: number },
 ): Promise<Chunk | undefined> {
-  const made = new ChunkMaker(source, filter);
+  const made = new ChunkMaker(source, filter, mostEvents);
   let to = from;
   while (!made.isFull && nextRow(to) < next) {
     const wanted = nextRow(to);
@@ -78,11 +80,12 @@ class ChunkMaker {
   constructor(
     private readonly source: FeedSource,
     private readonly filter: EventFilter,
+    private readonly mostEvents: number,
   ) {}
 
   get isFull(): boolean {
     return (
-      this.tellings.length >= MOST_EVENTS ||
+      this.tellings.length >= this.mostEvents ||
       this.#bytes >= MOST_BYTES ||
       this.#rows >= MOST_ROWS ||
       this.#records >= MOST_RECORDS
@@ -100,6 +103,7 @@ class ChunkMaker {
     let done = from;
     for (const section of sectionsOf(row, Number(batch.seal.size), this.filter.minimum)) {
       if (done >= section.end) continue;
+      if (this.isFull) return done;
       done = await this.#addSection(row, batch, section, done);
       if (done < section.end) return done;
     }
@@ -122,15 +126,14 @@ class ChunkMaker {
     if (!this.filter.tellsRecords(recordKind)) return end;
     let done = Math.max(from, start + 1);
     while (done < end && !this.isFull) {
-      const offset = start + 1 - batch.firstSeq;
-      const records = await this.source.records(done - offset, end - offset);
-      for (const record of records) {
+      for (const record of await this.source.records(batch, done - start - 1)) {
+        if (this.isFull) break;
+        done += 1;
+        this.#records += 1;
         if (!this.filter.matches(record)) continue;
         this.tellings.push({ ...common, kind: recordKind, record });
         this.#bytes += record.entry.length;
       }
-      this.#records += records.length;
-      done += records.length;
     }
     return done;
   }

@@ -30,14 +30,15 @@ export type Standing = "here" | "expired" | "moved" | "foreign";
 export const NO_TAG: Uint8Array = new Uint8Array(4);
 
 const VERSION = 1;
-const LENGTH = 37;
+const LENGTH = 41;
+const CHECKSUM = 4;
 
-/** The cursor as callers get it: 50 characters of base64url. */
+/** The cursor as callers get it: 55 characters of base64url. Ends with the start of its own SHA-256. */
 export function encodeCursor(cursor: Cursor): string {
   const { logTag, epoch, number, done, check, finalNumber } = cursor;
   const doneBytes = Buffer.alloc(4);
   doneBytes.writeUInt32BE(done);
-  return Buffer.concat([
+  const bytes = Buffer.concat([
     Buffer.of(VERSION),
     logTag,
     unhex(epoch),
@@ -45,7 +46,8 @@ export function encodeCursor(cursor: Cursor): string {
     doneBytes,
     check,
     u64(finalNumber + 1),
-  ]).toString("base64url");
+  ]);
+  return Buffer.concat([bytes, checksum(bytes)]).toString("base64url");
 }
 
 /** The cursor in a text; undefined where it is not one of ours. */
@@ -54,6 +56,8 @@ export function decodeCursor(text: string): Cursor | undefined {
   if (bytes.length !== LENGTH || bytes[0] !== VERSION || bytes.toString("base64url") !== text) {
     return undefined;
   }
+  const end = LENGTH - CHECKSUM;
+  if (!sameBytes(checksum(bytes.subarray(0, end)), bytes.subarray(end))) return undefined;
   const number = Number(bytes.readBigUInt64BE(13));
   const finalNumber = Number(bytes.readBigUInt64BE(29)) - 1;
   if (!Number.isSafeInteger(number) || !Number.isSafeInteger(finalNumber)) return undefined;
@@ -65,6 +69,10 @@ export function decodeCursor(text: string): Cursor | undefined {
     check: bytes.subarray(25, 29),
     finalNumber,
   };
+}
+
+function checksum(bytes: Uint8Array): Uint8Array {
+  return sha256(bytes).subarray(0, CHECKSUM);
 }
 
 /** What tells a row from others of its number. */

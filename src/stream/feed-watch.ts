@@ -8,6 +8,9 @@ import type { Position } from "./cursor.js";
 /** How often a replica that does not follow the chain itself looks, while there are subscribers. */
 const POLL_MS = 250;
 
+/** Most subscribers of one daemon: one that stops reading holds what is on its way to it. */
+const MOST_SUBSCRIBERS = 10_000;
+
 /** Tells subscribers when the feed has grown: one look at the database for all of them. */
 export class FeedWatch {
   readonly #seats = new Set<Seat>();
@@ -32,6 +35,10 @@ export class FeedWatch {
   /** A seat for a subscriber, which it must leave. Throws SHUTTING_DOWN. */
   enter(): Seat {
     if (this.#closed) throw shuttingDown();
+    if (this.#seats.size >= MOST_SUBSCRIBERS) {
+      const message = `there are ${MOST_SUBSCRIBERS} subscribers here: try again, or another replica`;
+      throw new AnchordError("OVERLOADED", message);
+    }
     const seat = new Seat(
       (position) => nextRow(position) < (this.#bounds?.next ?? 0),
       () => this.#seats.delete(seat),
@@ -113,7 +120,12 @@ export class Seat {
     this.#wake();
   }
 
-  /** Calls a function when the subscriber leaves. */
+  /** Whether the subscriber has left. */
+  get hasLeft(): boolean {
+    return this.#left;
+  }
+
+  /** Calls a function when the subscriber leaves. Requires that it has not left. */
   onLeave(farewell: () => void): void {
     this.#farewells.push(farewell);
   }

@@ -2,7 +2,7 @@ import { genesisHead } from "../core/head.js";
 import { AnchordError } from "../core/errors.js";
 import { storedIdentity } from "../store/chain-position.js";
 import type { Database } from "../store/database.js";
-import { feedBounds, feedRows, firstRowAbove, Level } from "../store/feed.js";
+import { feedBounds, feedRows, firstLateRow, firstRowAbove, Level } from "../store/feed.js";
 import type { FeedBounds, FeedRow } from "../store/feed.js";
 import { checkOf, decodeCursor, encodeCursor, NO_TAG, standing, WHOLE } from "./cursor.js";
 import type { Cursor, Position } from "./cursor.js";
@@ -88,8 +88,11 @@ export class FeedPoints {
     if (bounds.first > 1 && !(await this.#keepsAllAbove(finalNumber, bounds))) {
       throw await this.#expired(bounds);
     }
-    const number = await firstRowAbove(this.database, finalNumber);
-    return number === undefined ? endOf(bounds) : { number: number - 1, done: WHOLE };
+    const rows = [
+      await firstRowAbove(this.database, finalNumber),
+      await firstLateRow(this.database),
+    ].filter((row) => row !== undefined);
+    return rows.length === 0 ? endOf(bounds) : { number: Math.min(...rows) - 1, done: WHOLE };
   }
 
   /**

@@ -56,11 +56,18 @@ export class FeedSource {
     });
   }
 
-  /** The first records of a range that is not empty: at least one, and all if they are few and small. */
-  records(fromSeq: number, toSeq: number): Promise<readonly RecordRow[]> {
-    const end = Math.min(toSeq, fromSeq + PAGE_RECORDS);
-    return this.#records.get(`${fromSeq}-${end}`, async () => {
-      const page = await recordPage(this.database, fromSeq, end, PAGE_BYTES);
+  /** Records of a batch from an index on: at least one, and the rest of a page if they are small. */
+  async records(batch: StoredBatch, index: number): Promise<readonly RecordRow[]> {
+    const { firstSeq, seal } = batch;
+    const start = index - (index % PAGE_RECORDS);
+    const end = firstSeq + Math.min(Number(seal.size), start + PAGE_RECORDS);
+    const rest = (await this.#page(firstSeq + start, end)).slice(index - start);
+    return rest.length > 0 ? rest : this.#page(firstSeq + index, end);
+  }
+
+  #page(fromSeq: number, toSeq: number): Promise<readonly RecordRow[]> {
+    return this.#records.get(`${fromSeq}-${toSeq}`, async () => {
+      const page = await recordPage(this.database, fromSeq, toSeq, PAGE_BYTES);
       if (page.length === 0)
         throw new Error(`the feed tells of record ${fromSeq}, which is missing`);
       return page;

@@ -110,7 +110,7 @@ describe("anchord listen", function () {
     relay.target = daemon.grpcPort;
   }
 
-  it("prints each event as JSON on a line, the last of an answer with its cursor", () => {
+  it("prints each event as JSON on a line, with a cursor to go on from", async () => {
     expect(everything.map(({ kind }) => kind)).to.deep.equal([
       "EVENT_KIND_BATCH_SEALED",
       ...Array.from({ length: 4 }, () => "EVENT_KIND_RECORD_ANCHORED"),
@@ -118,8 +118,16 @@ describe("anchord listen", function () {
       ...Array.from({ length: 4 }, () => "EVENT_KIND_RECORD_FINAL"),
     ]);
     expect(new Set(keysOf(everything)).size).to.equal(everything.length);
-    expect(everything[0]?.cursor).to.equal(undefined);
-    expect(everything.at(-1)?.cursor).to.be.a("string");
+    for (const [i, { cursor = "" }] of everything.slice(0, -1).entries()) {
+      const [next] = await listen("--from", cursor, "--limit", "1");
+      expect(next?.key).to.equal(everything[i + 1]?.key);
+    }
+    const whole = startListening("--from", "start");
+    await until("it has heard all", () => whole.lines().length === everything.length);
+    const cursors = whole.lines().map(({ cursor }) => typeof cursor);
+    expect(cursors, "answers of many have one cursor").to.include("undefined");
+    expect(cursors.at(-1)).to.equal("string");
+    whole.child.kill();
   });
 
   it("prints columns, without what could rewrite a screen", async () => {
@@ -221,11 +229,19 @@ describe("anchord listen", function () {
       const options = ["--from", "start", "--subject", "cut", ...where];
       const heard = [
         ...(await listen(...options, "--limit", "3")),
-        ...(await listen(...options, "--limit", "40")),
+        ...(await listen(...options, "--limit", "37")),
       ];
       const undisturbed = await listen("--from", "start", "--subject", "cut", "--limit", "40");
-      expect([...new Set(keysOf(heard))]).to.deep.equal(keysOf(undisturbed));
+      expect(keysOf(heard)).to.deep.equal(keysOf(undisturbed));
     }
+  });
+
+  it("says so where it cannot keep its cursor", async () => {
+    const file = join(temporaryFolder(), "missing", "cursor");
+    const options = ["--from", "start", "--cursor-file", file, "--limit", "1"];
+    const { code, stderr } = await anchord("listen", ...server, ...options);
+    expect(code).to.equal(1);
+    expect(stderr).to.include(file);
   });
 
   it("acknowledges what it has printed, and so a subscription goes on", async () => {

@@ -443,7 +443,7 @@ for (const { flavour, target } of FLAVOURS) {
         for (const number of [1, 2, 3]) {
           await database.transact((trx) => insertOperation(trx, number, call(6 + number), 0));
         }
-        await database.transact((trx) => mineOperation(trx, call(7).transactionHash));
+        await database.transact((trx) => mineOperation(trx, 1, call(7).transactionHash));
         expect(await nextStoredNonce(database, sender, 10)).to.equal(10);
         expect(await nextStoredNonce(database, sender, 3)).to.equal(9);
         const last = (await sentOperation(database, 3))!;
@@ -451,6 +451,10 @@ for (const { flavour, target } of FLAVOURS) {
         expect(await nextStoredNonce(database, sender, 10)).to.equal(9);
         expect(await sentOperation(database, 3)).to.equal(undefined);
         await database.transact((trx) => insertOperation(trx, 3, call(9), 0));
+        await database.transact((trx) => insertOperation(trx, 2, call(20), 0));
+        expect(await nextStoredNonce(database, sender, 10)).to.equal(21);
+        await database.transact((trx) => mineOperation(trx, 2, call(8).transactionHash));
+        expect(await nextStoredNonce(database, sender, 10), "dropped").to.equal(10);
         expect(
           (await sentOperation(database, 3))?.id,
           "the same bytes are on their way again",

@@ -124,6 +124,16 @@ for (const [flavour, target] of Object.entries(FLAVOURS)) {
       expect(await points().resolve(cursor)).to.deep.equal({ number: 1, done: WHOLE });
     });
 
+    it("go on before what was told late, which a cursor may lie behind", async () => {
+      await tell(-1, sealed(1), sealed(1, Level.Final), sealed(5), sealed(5, Level.Final));
+      await tell(5, { kind: "OPERATION_FAILED", batchNumber: 6, detail: "{}" });
+      await tell(5, sealed(3), sealed(3, Level.Final)); // missed, and told once it was noticed
+      const cursor = await cursorAt(5);
+      expect(decodeCursor(cursor)?.finalNumber).to.equal(5);
+      await renumber();
+      expect(await points().resolve(cursor)).to.deep.equal({ number: 5, done: WHOLE });
+    });
+
     it("expire in another numbering where rows about their blocks may be missing", async () => {
       await tell(-1, sealed(1), sealed(2), sealed(1, Level.Final), sealed(2, Level.Final));
       const early = await cursorAt(1);
@@ -142,7 +152,11 @@ for (const [flavour, target] of Object.entries(FLAVOURS)) {
       await tell(-1, failed(1), failed(2), failed(3));
       await database.transact((trx) => trx.deleteFrom("events").where("number", "=", 2).execute());
       const from = { number: 0, done: WHOLE };
-      const read = () => chunkFrom(new EventFeed(database).source, new EventFilter({}), from, 4);
+      const read = () =>
+        chunkFrom(new EventFeed(database).source, new EventFilter({}), from, {
+          next: 4,
+          mostEvents: 10,
+        });
       const chunk = await read();
       expect(chunk?.tellings.map(({ row }) => row.batchNumber)).to.deep.equal([1, 3]);
       expect(chunk?.to).to.deep.equal({ number: 3, done: WHOLE });

@@ -51,7 +51,7 @@ export function proofHandlers(log: AuditLog): Handlers {
 
     async *syncBlocks({ fromBlock, toBlock }) {
       const { chain, identity, adopt } = requireChain(log);
-      const range = { from: Number(fromBlock), to: Number(toBlock) };
+      const range = { from: blockNumber(fromBlock), to: blockNumber(toBlock) };
       if (range.to > 0 && range.to < range.from) {
         throw invalidFields([{ field: "to_block", description: "must not be below from_block" }]);
       }
@@ -68,6 +68,11 @@ export function proofHandlers(log: AuditLog): Handlers {
       }
     },
   };
+}
+
+/** No chain has more blocks than can be counted exactly. */
+function blockNumber(number: bigint): number {
+  return Math.min(Number(number), Number.MAX_SAFE_INTEGER);
 }
 
 function requireChain({ connection }: AuditLog): ChainConnection {

@@ -7,6 +7,7 @@ import type {
   SubscribeEventsResponseSchema,
 } from "../../../gen/ts/anchord/v1/event_service_pb.js";
 import type { FeedBounds } from "../../store/feed.js";
+import { MOST_EVENTS } from "../../stream/chunk.js";
 import type { Position } from "../../stream/cursor.js";
 import type { EventFeed } from "../../stream/feed.js";
 import type { Seat } from "../../stream/feed-watch.js";
@@ -26,7 +27,9 @@ export async function* subscribeEvents(
 ): AsyncGenerator<Answer> {
   const { progressInterval } = request;
   const intervalMs = progressInterval === undefined ? PROGRESS_MS : durationMs(progressInterval);
-  const filter = filterOf(request.filter);
+  const { maxEvents } = request;
+  const mostEvents = maxEvents === 0 ? MOST_EVENTS : Math.min(maxEvents, MOST_EVENTS);
+  const wanted = { filter: filterOf(request.filter), mostEvents };
   const seat = feed.watch.enter();
   const leave = () => seat.leave();
   signal.addEventListener("abort", leave, { once: true });
@@ -37,7 +40,7 @@ export async function* subscribeEvents(
     while (!signal.aborted) {
       let answer: Answer | undefined;
       if (await seat.more(at, Math.max(0, due - performance.now()))) {
-        const delivery = await window.next(at, filter, feed.watch.bounds as FeedBounds);
+        const delivery = await window.next(at, wanted, feed.watch.bounds as FeedBounds);
         ({ to: at, answer } = delivery);
         feed.delivered += delivery.events;
       }

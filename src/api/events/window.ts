@@ -23,6 +23,12 @@ export interface Delivery {
   readonly answer: Answer | undefined;
 }
 
+/** What a subscriber wants to be told, and how much at once. */
+export interface Wanted {
+  readonly filter: EventFilter;
+  readonly mostEvents: number;
+}
+
 type Answer = MessageInitShape<typeof SubscribeEventsResponseSchema>;
 
 /** The answers of SubscribeEvents, each read and encoded once for all subscribers who need it. */
@@ -35,23 +41,24 @@ export class EventWindow {
   constructor(private readonly feed: EventFeed) {}
 
   /** What follows a position. Requires that something does. Throws CURSOR_EXPIRED. */
-  async next(at: Position, filter: EventFilter, bounds: FeedBounds): Promise<Delivery> {
-    const delivery = await this.#made(at, filter, bounds);
+  async next(at: Position, wanted: Wanted, bounds: FeedBounds): Promise<Delivery> {
+    const delivery = await this.#made(at, wanted, bounds);
     // What comes after is made while this is sent.
     if (nextRow(delivery.to) < bounds.next) {
-      this.#made(delivery.to, filter, bounds).catch(() => undefined);
+      this.#made(delivery.to, wanted, bounds).catch(() => undefined);
     }
     return delivery;
   }
 
-  #made(at: Position, filter: EventFilter, bounds: FeedBounds) {
-    const key = `${bounds.epoch}/${at.number}/${at.done}/${filter.id}`;
-    return this.#deliveries.get(key, () => this.#make(at, filter, bounds));
+  #made(at: Position, wanted: Wanted, bounds: FeedBounds) {
+    const { filter, mostEvents } = wanted;
+    const key = `${bounds.epoch}/${at.number}/${at.done}/${mostEvents}/${filter.id}`;
+    return this.#deliveries.get(key, () => this.#make(at, wanted, bounds));
   }
 
-  async #make(at: Position, filter: EventFilter, bounds: FeedBounds) {
+  async #make(at: Position, { filter, mostEvents }: Wanted, bounds: FeedBounds) {
     const { source, points } = this.feed;
-    const chunk = await chunkFrom(source, filter, at, bounds.next);
+    const chunk = await chunkFrom(source, filter, at, { next: bounds.next, mostEvents });
     if (chunk === undefined) throw await points.expired();
     const { to, tellings } = chunk;
     const events = tellings.length;

@@ -17,7 +17,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61nchord/v1/event_service.proto\x12\nanchord.v1\x1a\x16\x61nchord/v1/event.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x01\n\x0b\x45ventFilter\x12>\n\x05kinds\x18\x01 \x03(\x0e\x32\x15.anchord.v1.EventKindB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x05kinds\x12\"\n\x07subject\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\x07subject\x12\x33\n\x04type\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x18@2\x16^([a-z][a-z0-9._-]*)?$R\x04type\x12I\n\x10minimum_finality\x18\x04 \x01(\x0e\x32\x14.anchord.v1.FinalityB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x0fminimumFinality\"\xcf\x02\n\x16SubscribeEventsRequest\x12/\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x17.anchord.v1.EventFilterR\x06\x66ilter\x12\x38\n\x05start\x18\x02 \x01(\x0e\x32\x16.anchord.v1.StartPointB\x08\xbaH\x05\x82\x01\x02\x10\x01H\x00R\x05start\x12$\n\x06\x63ursor\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02H\x00R\x06\x63ursor\x12@\n\x0csubscription\x18\x04 \x01(\tB\x1c\xbaH\x19r\x17\x18\x80\x01\x32\x12^[A-Za-z0-9._/-]*$R\x0csubscription\x12Z\n\x11progress_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x03\x08\x90\x1c\x32\x05\x10\x80\xc2\xd7/R\x10progressIntervalB\x06\n\x04\x66rom\"\\\n\x17SubscribeEventsResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.anchord.v1.EventR\x06\x65vents\x12\x16\n\x06\x63ursor\x18\x02 \x01(\tR\x06\x63ursor\"\x80\x01\n\x18\x41\x63knowledgeEventsRequest\x12@\n\x0csubscription\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x18\x80\x01\x32\x12^[A-Za-z0-9._/-]+$R\x0csubscription\x12\"\n\x06\x63ursor\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02R\x06\x63ursor\"\x1b\n\x19\x41\x63knowledgeEventsResponse\"\xff\x01\n\x0cSubscription\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06\x63ursor\x18\x02 \x01(\tR\x06\x63ursor\x12;\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x45\n\x10\x61\x63knowledge_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x61\x63knowledgeTime\x12?\n\rpending_since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0cpendingSince\"i\n\x18ListSubscriptionsRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x83\x01\n\x19ListSubscriptionsResponse\x12>\n\rsubscriptions\x18\x01 \x03(\x0b\x32\x18.anchord.v1.SubscriptionR\rsubscriptions\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"M\n\x19\x44\x65leteSubscriptionRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x18\x80\x01\x32\x12^[A-Za-z0-9._/-]+$R\x04name\"\x1c\n\x1a\x44\x65leteSubscriptionResponse*U\n\nStartPoint\x12\x1b\n\x17START_POINT_UNSPECIFIED\x10\x00\x12\x15\n\x11START_POINT_START\x10\x01\x12\x13\n\x0fSTART_POINT_NOW\x10\x02\x32\x9a\x03\n\x0c\x45ventService\x12\\\n\x0fSubscribeEvents\x12\".anchord.v1.SubscribeEventsRequest\x1a#.anchord.v1.SubscribeEventsResponse0\x01\x12`\n\x11\x41\x63knowledgeEvents\x12$.anchord.v1.AcknowledgeEventsRequest\x1a%.anchord.v1.AcknowledgeEventsResponse\x12\x65\n\x11ListSubscriptions\x12$.anchord.v1.ListSubscriptionsRequest\x1a%.anchord.v1.ListSubscriptionsResponse\"\x03\x90\x02\x01\x12\x63\n\x12\x44\x65leteSubscription\x12%.anchord.v1.DeleteSubscriptionRequest\x1a&.anchord.v1.DeleteSubscriptionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61nchord/v1/event_service.proto\x12\nanchord.v1\x1a\x16\x61nchord/v1/event.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x01\n\x0b\x45ventFilter\x12>\n\x05kinds\x18\x01 \x03(\x0e\x32\x15.anchord.v1.EventKindB\x11\xbaH\x0e\x92\x01\x0b\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x05kinds\x12\"\n\x07subject\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02R\x07subject\x12\x33\n\x04type\x18\x03 \x01(\tB\x1f\xbaH\x1cr\x1a\x18@2\x16^([a-z][a-z0-9._-]*)?$R\x04type\x12I\n\x10minimum_finality\x18\x04 \x01(\x0e\x32\x14.anchord.v1.FinalityB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x0fminimumFinality\"\xf7\x02\n\x16SubscribeEventsRequest\x12/\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x17.anchord.v1.EventFilterR\x06\x66ilter\x12\x38\n\x05start\x18\x02 \x01(\x0e\x32\x16.anchord.v1.StartPointB\x08\xbaH\x05\x82\x01\x02\x10\x01H\x00R\x05start\x12$\n\x06\x63ursor\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02H\x00R\x06\x63ursor\x12@\n\x0csubscription\x18\x04 \x01(\tB\x1c\xbaH\x19r\x17\x18\x80\x01\x32\x12^[A-Za-z0-9._/-]*$R\x0csubscription\x12Z\n\x11progress_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x03\x08\x90\x1c\x32\x05\x10\x80\xc2\xd7/R\x10progressInterval\x12&\n\nmax_events\x18\x06 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\tmaxEventsB\x06\n\x04\x66rom\"\\\n\x17SubscribeEventsResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.anchord.v1.EventR\x06\x65vents\x12\x16\n\x06\x63ursor\x18\x02 \x01(\tR\x06\x63ursor\"\x80\x01\n\x18\x41\x63knowledgeEventsRequest\x12@\n\x0csubscription\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x18\x80\x01\x32\x12^[A-Za-z0-9._/-]+$R\x0csubscription\x12\"\n\x06\x63ursor\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02R\x06\x63ursor\"\x1b\n\x19\x41\x63knowledgeEventsResponse\"\xff\x01\n\x0cSubscription\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06\x63ursor\x18\x02 \x01(\tR\x06\x63ursor\x12;\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x45\n\x10\x61\x63knowledge_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x61\x63knowledgeTime\x12?\n\rpending_since\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0cpendingSince\"i\n\x18ListSubscriptionsRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x83\x01\n\x19ListSubscriptionsResponse\x12>\n\rsubscriptions\x18\x01 \x03(\x0b\x32\x18.anchord.v1.SubscriptionR\rsubscriptions\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"M\n\x19\x44\x65leteSubscriptionRequest\x12\x30\n\x04name\x18\x01 \x01(\tB\x1c\xbaH\x19r\x17\x18\x80\x01\x32\x12^[A-Za-z0-9._/-]+$R\x04name\"\x1c\n\x1a\x44\x65leteSubscriptionResponse*U\n\nStartPoint\x12\x1b\n\x17START_POINT_UNSPECIFIED\x10\x00\x12\x15\n\x11START_POINT_START\x10\x01\x12\x13\n\x0fSTART_POINT_NOW\x10\x02\x32\x9a\x03\n\x0c\x45ventService\x12\\\n\x0fSubscribeEvents\x12\".anchord.v1.SubscribeEventsRequest\x1a#.anchord.v1.SubscribeEventsResponse0\x01\x12`\n\x11\x41\x63knowledgeEvents\x12$.anchord.v1.AcknowledgeEventsRequest\x1a%.anchord.v1.AcknowledgeEventsResponse\x12\x65\n\x11ListSubscriptions\x12$.anchord.v1.ListSubscriptionsRequest\x1a%.anchord.v1.ListSubscriptionsResponse\"\x03\x90\x02\x01\x12\x63\n\x12\x44\x65leteSubscription\x12%.anchord.v1.DeleteSubscriptionRequest\x1a&.anchord.v1.DeleteSubscriptionResponseb\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'anchord.v1.event_service_pb2', globals())
@@ -40,6 +40,8 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _SUBSCRIBEEVENTSREQUEST.fields_by_name['subscription']._serialized_options = b'\272H\031r\027\030\200\0012\022^[A-Za-z0-9._/-]*$'
   _SUBSCRIBEEVENTSREQUEST.fields_by_name['progress_interval']._options = None
   _SUBSCRIBEEVENTSREQUEST.fields_by_name['progress_interval']._serialized_options = b'\272H\017\252\001\014\"\003\010\220\0342\005\020\200\302\327/'
+  _SUBSCRIBEEVENTSREQUEST.fields_by_name['max_events']._options = None
+  _SUBSCRIBEEVENTSREQUEST.fields_by_name['max_events']._serialized_options = b'\272H\004\032\002(\000'
   _ACKNOWLEDGEEVENTSREQUEST.fields_by_name['subscription']._options = None
   _ACKNOWLEDGEEVENTSREQUEST.fields_by_name['subscription']._serialized_options = b'\272H\031r\027\030\200\0012\022^[A-Za-z0-9._/-]+$'
   _ACKNOWLEDGEEVENTSREQUEST.fields_by_name['cursor']._options = None
@@ -52,28 +54,28 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _DELETESUBSCRIPTIONREQUEST.fields_by_name['name']._serialized_options = b'\272H\031r\027\030\200\0012\022^[A-Za-z0-9._/-]+$'
   _EVENTSERVICE.methods_by_name['ListSubscriptions']._options = None
   _EVENTSERVICE.methods_by_name['ListSubscriptions']._serialized_options = b'\220\002\001'
-  _STARTPOINT._serialized_start=1608
-  _STARTPOINT._serialized_end=1693
+  _STARTPOINT._serialized_start=1648
+  _STARTPOINT._serialized_end=1733
   _EVENTFILTER._serialized_start=165
   _EVENTFILTER._serialized_end=406
   _SUBSCRIBEEVENTSREQUEST._serialized_start=409
-  _SUBSCRIBEEVENTSREQUEST._serialized_end=744
-  _SUBSCRIBEEVENTSRESPONSE._serialized_start=746
-  _SUBSCRIBEEVENTSRESPONSE._serialized_end=838
-  _ACKNOWLEDGEEVENTSREQUEST._serialized_start=841
-  _ACKNOWLEDGEEVENTSREQUEST._serialized_end=969
-  _ACKNOWLEDGEEVENTSRESPONSE._serialized_start=971
-  _ACKNOWLEDGEEVENTSRESPONSE._serialized_end=998
-  _SUBSCRIPTION._serialized_start=1001
-  _SUBSCRIPTION._serialized_end=1256
-  _LISTSUBSCRIPTIONSREQUEST._serialized_start=1258
-  _LISTSUBSCRIPTIONSREQUEST._serialized_end=1363
-  _LISTSUBSCRIPTIONSRESPONSE._serialized_start=1366
-  _LISTSUBSCRIPTIONSRESPONSE._serialized_end=1497
-  _DELETESUBSCRIPTIONREQUEST._serialized_start=1499
-  _DELETESUBSCRIPTIONREQUEST._serialized_end=1576
-  _DELETESUBSCRIPTIONRESPONSE._serialized_start=1578
-  _DELETESUBSCRIPTIONRESPONSE._serialized_end=1606
-  _EVENTSERVICE._serialized_start=1696
-  _EVENTSERVICE._serialized_end=2106
+  _SUBSCRIBEEVENTSREQUEST._serialized_end=784
+  _SUBSCRIBEEVENTSRESPONSE._serialized_start=786
+  _SUBSCRIBEEVENTSRESPONSE._serialized_end=878
+  _ACKNOWLEDGEEVENTSREQUEST._serialized_start=881
+  _ACKNOWLEDGEEVENTSREQUEST._serialized_end=1009
+  _ACKNOWLEDGEEVENTSRESPONSE._serialized_start=1011
+  _ACKNOWLEDGEEVENTSRESPONSE._serialized_end=1038
+  _SUBSCRIPTION._serialized_start=1041
+  _SUBSCRIPTION._serialized_end=1296
+  _LISTSUBSCRIPTIONSREQUEST._serialized_start=1298
+  _LISTSUBSCRIPTIONSREQUEST._serialized_end=1403
+  _LISTSUBSCRIPTIONSRESPONSE._serialized_start=1406
+  _LISTSUBSCRIPTIONSRESPONSE._serialized_end=1537
+  _DELETESUBSCRIPTIONREQUEST._serialized_start=1539
+  _DELETESUBSCRIPTIONREQUEST._serialized_end=1616
+  _DELETESUBSCRIPTIONRESPONSE._serialized_start=1618
+  _DELETESUBSCRIPTIONRESPONSE._serialized_end=1646
+  _EVENTSERVICE._serialized_start=1736
+  _EVENTSERVICE._serialized_end=2146
 # @@protoc_insertion_point(module_scope)

@@ -85,6 +85,7 @@ class SubscribeEventsRequest(google.protobuf.message.Message):
     CURSOR_FIELD_NUMBER: builtins.int
     SUBSCRIPTION_FIELD_NUMBER: builtins.int
     PROGRESS_INTERVAL_FIELD_NUMBER: builtins.int
+    MAX_EVENTS_FIELD_NUMBER: builtins.int
     @property
     def filter(self) -> global___EventFilter:
         """Which events. Default: all."""
@@ -105,6 +106,11 @@ class SubscribeEventsRequest(google.protobuf.message.Message):
     def progress_interval(self) -> google.protobuf.duration_pb2.Duration:
         """After this time without an event, an answer without events is sent. 100 ms to 1 hour. Default: 10 s."""
         pass
+    max_events: builtins.int
+    """At most so many events an answer: 1 for a consumer that acknowledges each by itself. 0, or more than
+    256, means 256.
+    """
+
     def __init__(self,
         *,
         filter: typing.Optional[global___EventFilter] = ...,
@@ -112,9 +118,10 @@ class SubscribeEventsRequest(google.protobuf.message.Message):
         cursor: typing.Text = ...,
         subscription: typing.Text = ...,
         progress_interval: typing.Optional[google.protobuf.duration_pb2.Duration] = ...,
+        max_events: builtins.int = ...,
         ) -> None: ...
     def HasField(self, field_name: typing_extensions.Literal["cursor",b"cursor","filter",b"filter","from",b"from","progress_interval",b"progress_interval","start",b"start"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing_extensions.Literal["cursor",b"cursor","filter",b"filter","from",b"from","progress_interval",b"progress_interval","start",b"start","subscription",b"subscription"]) -> None: ...
+    def ClearField(self, field_name: typing_extensions.Literal["cursor",b"cursor","filter",b"filter","from",b"from","max_events",b"max_events","progress_interval",b"progress_interval","start",b"start","subscription",b"subscription"]) -> None: ...
     def WhichOneof(self, oneof_group: typing_extensions.Literal["from",b"from"]) -> typing.Optional[typing_extensions.Literal["start","cursor"]]: ...
 global___SubscribeEventsRequest = SubscribeEventsRequest
 
