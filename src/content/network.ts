@@ -17,6 +17,9 @@ import { CID } from "multiformats/cid";
 import * as Digest from "multiformats/hashes/digest";
 import { messageOf } from "../core/errors.js";
 import { createOnce } from "./files.js";
+import { BITSWAP, Serving } from "./serve.js";
+import type { WantMessage } from "./serve.js";
+import { hangUp, limitUnsent } from "./unsent.js";
 
 type Libp2p = Awaited<ReturnType<typeof createLibp2p>>;
 type Connection = Awaited<ReturnType<Libp2p["dial"]>>;
@@ -32,6 +35,15 @@ const ANY_PORT = "/ip4/127.0.0.1/tcp/0";
 
 /** How long to wait before a peer is dialled again, at first and at most. */
 const REDIAL_MS = { first: 250, most: 15_000 } as const;
+
+/** How many may be connected that have dialled us, at each address. */
+const MAX_INBOUND = 64;
+
+/** How many streams a peer may have opened: bitswap's own default, and some for what is not bitswap. */
+const MAX_STREAMS = { bitswap: 32, all: 40 } as const;
+
+/** How many messages are received at once: each may have 4 MiB. */
+const MAX_RECEIVING = 64;
 
 /** How long bitswap takes to forget a want that was given up. */
 const FORGET_MS = 50;
@@ -62,7 +74,7 @@ export interface Network {
 export async function startNetwork(options: NetworkOptions): Promise<Network> {
   const peers = options.peers.map(peerAddress);
   const privateKey = await identityOf(options.identity);
-  const { libp2p, bitswap } = await startListening(privateKey, options);
+  const { libp2p, bitswap, serving } = await startListening(privateKey, options);
   const stopping = new AbortController();
   const dialling = peers.map((peer) => keepDialled(libp2p, peer, stopping.signal));
   return {
@@ -77,7 +89,9 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
       }
     },
     offer: (digest, block) => {
-      bitswap.notify(cidOf(digest), block).catch(() => undefined); // they can ask again
+      const cid = cidOf(digest);
+      serving.offer(cid.multihash.bytes);
+      bitswap.notify(cid, block).catch(() => undefined); // whoever here waits for it
     },
     stop: async () => {
       stopping.abort();
@@ -124,31 +138,67 @@ async function start(
   const libp2p = await createLibp2p({
     privateKey,
     addresses: { listen: [...listen] },
-    transports: [tcp()],
+    transports: [tcp({ maxConnections: MAX_INBOUND })],
     connectionEncrypters: [noise()],
-    streamMuxers: [yamux()],
+    streamMuxers: [yamux({ maxInboundStreams: MAX_STREAMS.all })],
     services: { identify: identify() },
     nodeInfo: { name: "anchord", version: "1", userAgent: "anchord" },
     start: false,
   });
-  const bitswap = createBitswap({
-    libp2p,
-    logger: libp2p.logger,
-    blockstore: { get: served(read) } as unknown as BitswapComponents["blockstore"],
-    routing: { findProviders: nobody } as unknown as BitswapComponents["routing"],
-  });
+  limitUnsent(libp2p);
+  const bitswap = createBitswap(
+    {
+      libp2p,
+      logger: libp2p.logger,
+      blockstore: {} as BitswapComponents["blockstore"], // only its own serving, which is replaced, reads
+      routing: { findProviders: nobody } as unknown as BitswapComponents["routing"],
+    },
+    { maxInboundStreams: MAX_STREAMS.bitswap },
+  );
+  const serving = new Serving(libp2p, served(read));
+  bound(bitswap, libp2p, serving);
   await bitswap.start();
   await libp2p.start();
-  return { libp2p, bitswap };
+  return { libp2p, bitswap, serving };
 }
 
-/** What bitswap reads of a blockstore. Whatever the reason, a block that cannot be read is not found. */
-function served(read: NetworkOptions["read"]) {
-  return async ({ multihash: { code, digest } }: CID): Promise<Uint8Array> => {
-    const block = code === SHA2_256 ? await read(digest).catch(() => undefined) : undefined;
-    if (block !== undefined) return block;
-    throw Object.assign(new Error("no such block"), { name: "NotFoundError" });
+/** What we change of bitswap, which has no options for it. */
+interface Internals {
+  readonly peerWantLists: {
+    receiveMessage: (peer: Connection["remotePeer"], message: WantMessage) => Promise<void>;
   };
+  readonly network: { _onStream: (incoming: unknown) => void };
+}
+
+/** Makes bitswap leave serving to us, and receive only so much at once. */
+function bound(bitswap: ReturnType<typeof createBitswap>, libp2p: Libp2p, serving: Serving): void {
+  const { peerWantLists, network } = bitswap as unknown as Internals;
+  peerWantLists.receiveMessage = async (peer, message) => serving.receive(peer, message);
+  const receive = network._onStream;
+  network._onStream = (incoming) => {
+    makeRoom(libp2p);
+    receive(incoming);
+  };
+}
+
+/** Hangs up on the peer that has taken longest with a message where too many are under way. */
+function makeRoom(libp2p: Libp2p): void {
+  const streams = libp2p
+    .getConnections()
+    .flatMap((connection) =>
+      connection.streams
+        .filter(({ direction, protocol }) => direction === "inbound" && protocol === BITSWAP)
+        .map(({ timeline }) => ({ connection, since: timeline.open })),
+    );
+  if (streams.length <= MAX_RECEIVING) return;
+  const slowest = streams.reduce((a, b) => (b.since < a.since ? b : a));
+  hangUp(slowest.connection, new Error("it is slow to send"));
+}
+
+/** How peers are given blocks. Whatever the reason, a block that cannot be read is not found. */
+function served(read: NetworkOptions["read"]) {
+  return async ({ multihash: { code, digest } }: CID): Promise<Uint8Array | undefined> =>
+    code === SHA2_256 ? read(digest).catch(() => undefined) : undefined;
 }
 
 // eslint-disable-next-line @typescript-eslint/no-empty-function

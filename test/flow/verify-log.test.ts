@@ -62,7 +62,11 @@ const TABLES = {
     free: ["batch_number", "sender", "nonce", "transaction", "state", "reason", "create_time"],
   },
   blocks: { key: "number", derived: ["hash"], free: [] },
-  chain_position: { key: "id", derived: ["block_number"], free: ["final_number"] },
+  chain_position: {
+    key: "id",
+    derived: ["block_number"],
+    free: ["final_number", "confirmed_number"],
+  },
   identity: {
     key: "id",
     derived: ["chain_id", "contract", "log", "genesis_hash"],
