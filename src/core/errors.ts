@@ -1,3 +1,5 @@
+import { inspect } from "node:util";
+
 /** Why something was refused or failed: the names of ErrorReason in error_reason.proto. */
 export type Reason =
   | "INVALID_FIELD"
@@ -54,5 +56,6 @@ export function invalidFields(violations: readonly FieldViolation[]): AnchordErr
 /** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {
   const { message } = (error ?? {}) as { message?: unknown };
-  return typeof message === "string" && message !== "" ? message : String(error);
+  if (typeof message === "string" && message !== "") return message;
+  return typeof error === "object" ? inspect(error, { breakLength: Infinity }) : String(error);
 }
