@@ -19,7 +19,7 @@ import { messageOf } from "../core/errors.js";
 import { createOnce } from "./files.js";
 import { BITSWAP, Serving } from "./serve.js";
 import type { WantMessage } from "./serve.js";
-import { hangUp, limitUnsent } from "./unsent.js";
+import { limitUnsent } from "./unsent.js";
 
 type Libp2p = Awaited<ReturnType<typeof createLibp2p>>;
 type Connection = Awaited<ReturnType<Libp2p["dial"]>>;
@@ -56,6 +56,8 @@ export interface NetworkOptions {
   readonly peers: readonly string[];
   /** The block that peers are given for a SHA-256. */
   readonly read: (digest: Uint8Array) => Promise<Uint8Array | undefined>;
+  /** How long a peer may take to read what it is handed, in milliseconds. Default: 30 seconds. */
+  readonly takeMs?: number;
 }
 
 /** A running libp2p node that speaks bitswap. No routing, no discovery: it knows only its peers. */
@@ -114,13 +116,14 @@ function peerAddress(text: string): Multiaddr {
   }
 }
 
-async function startListening(privateKey: PrivateKey, { listen, read }: NetworkOptions) {
+async function startListening(privateKey: PrivateKey, options: NetworkOptions) {
+  const { listen } = options;
   try {
-    return await start(privateKey, listen, read);
+    return await start(privateKey, options);
   } catch (error) {
     if (listen.includes(DEFAULT_LISTEN) && messageOf(error).includes("EADDRINUSE")) {
       const other = listen.map((address) => (address === DEFAULT_LISTEN ? ANY_PORT : address));
-      return await start(privateKey, other, read);
+      return await start(privateKey, { ...options, listen: other });
     }
     const reasons = messageOf(error).match(/(?<=Error: ).*/g) ?? [messageOf(error)];
     throw new Error(
@@ -130,11 +133,7 @@ async function startListening(privateKey: PrivateKey, { listen, read }: NetworkO
   }
 }
 
-async function start(
-  privateKey: PrivateKey,
-  listen: readonly string[],
-  read: NetworkOptions["read"],
-) {
+async function start(privateKey: PrivateKey, { listen, read, takeMs }: NetworkOptions) {
   const libp2p = await createLibp2p({
     privateKey,
     addresses: { listen: [...listen] },
@@ -155,7 +154,7 @@ async function start(
     },
     { maxInboundStreams: MAX_STREAMS.bitswap },
   );
-  const serving = new Serving(libp2p, served(read));
+  const serving = new Serving(libp2p, served(read), takeMs);
   bound(bitswap, libp2p, serving);
   await bitswap.start();
   await libp2p.start();
@@ -181,18 +180,15 @@ function bound(bitswap: ReturnType<typeof createBitswap>, libp2p: Libp2p, servin
   };
 }
 
-/** Hangs up on the peer that has taken longest with a message where too many are under way. */
+/** Ends the stream that is open longest where too many are: its peer can ask again. */
 function makeRoom(libp2p: Libp2p): void {
   const streams = libp2p
     .getConnections()
-    .flatMap((connection) =>
-      connection.streams
-        .filter(({ direction, protocol }) => direction === "inbound" && protocol === BITSWAP)
-        .map(({ timeline }) => ({ connection, since: timeline.open })),
-    );
+    .flatMap((connection) => connection.streams)
+    .filter(({ direction, protocol }) => direction === "inbound" && protocol === BITSWAP);
   if (streams.length <= MAX_RECEIVING) return;
-  const slowest = streams.reduce((a, b) => (b.since < a.since ? b : a));
-  hangUp(slowest.connection, new Error("it is slow to send"));
+  const oldest = streams.reduce((a, b) => (b.timeline.open < a.timeline.open ? b : a));
+  oldest.abort(new Error("too many streams"));
 }
 
 /** How peers are given blocks. Whatever the reason, a block that cannot be read is not found. */

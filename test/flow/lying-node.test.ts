@@ -123,7 +123,7 @@ describe("A node that lies", function () {
     node.range = 2;
     node.lag = 3;
     node.lies = ALL_LIES;
-    await load(10);
+    await load(5);
     await expectUntroubled();
     for (const lie of Object.keys(ALL_LIES) as (keyof Lies)[]) {
       if (lie !== "forgottenLogs") expect(node.told.get(lie) ?? 0, lie).to.be.greaterThan(0);
