@@ -44,10 +44,24 @@ const { path, readonly } = workerData as SqliteOptions;
 
 const db = new Database(path);
 db.exec("PRAGMA busy_timeout = 10000");
-db.exec("PRAGMA journal_mode = WAL");
+useWal();
 db.exec("PRAGMA synchronous = FULL");
 db.exec(`PRAGMA cache_size = ${readonly ? -8192 : -32768}`);
 if (readonly) db.exec("PRAGMA query_only = ON");
+
+/** Another that opens the database at the same moment is in the way, and this one SQLite does not wait for. */
+function useWal(): void {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (let attempt = 1; ; attempt++) {
+    try {
+      db.exec("PRAGMA journal_mode = WAL");
+      return;
+    } catch (error) {
+      if ((error as { code?: string }).code !== "SQLITE_BUSY" || attempt === 1_000) throw error;
+      Atomics.wait(pause, 0, 0, 10);
+    }
+  }
+}
 
 const statements = new Map<string, Database.Statement>();
 

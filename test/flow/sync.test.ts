@@ -30,7 +30,7 @@ async function sync(client: AuditClient, fromBlock = 0n, toBlock = 0n) {
 /** What the feed tells of batches, in no order of time: the auditor may have told of the damage as well. */
 function happenings({ events }: Dump): string[] {
   const sealed = events.filter(({ kind }) => kind === "SEALED");
-  return without(sealed, "number", "final_number", "create_time")
+  return without(sealed, "number", "final_number", "late", "create_time")
     .map((row) => JSON.stringify(row))
     .sort();
 }

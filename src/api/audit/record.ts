@@ -19,7 +19,7 @@ import type { Progress } from "../../store/batches.js";
 import { findRecord, logLength } from "../../store/records.js";
 import { callerKey } from "../auth.js";
 import { draftOf, stateOf } from "../convert.js";
-import { waitSignal } from "../deadline.js";
+import { beforeDeadline } from "../deadline.js";
 import { pipelined } from "../pipeline.js";
 import { receiptMessage } from "./receipt.js";
 
@@ -107,7 +107,9 @@ async function awaitState(
   const reached =
     state <= RecordState.ACCEPTED
       ? undefined
-      : await watch.until((now) => stateOf(seq, now) >= state, waitSignal(context));
+      : await beforeDeadline(context, (signal) =>
+          watch.until((now) => stateOf(seq, now) >= state, signal),
+        );
   return reached ?? progress(database);
 }
 
