@@ -50,7 +50,7 @@ interface Change {
 
 const BATCHES = 6;
 const BATCH_SIZE = 3;
-const BUSY_BATCHES = 60;
+const BUSY_BATCHES = 30;
 
 /** What a pass may take on a machine that has much else to do. */
 const PASS_LIMIT_MS = 60_000;

@@ -5,7 +5,7 @@ import { seedOfRun } from "../support/random.js";
 import { soakReorganisations } from "../support/stream-reorg.js";
 
 /** So many seeds for each node and database; `npm run soak -- --reorg` has more. */
-const SEEDS = 2;
+const SEEDS = 1;
 const STEPS = 20;
 
 for (const database of ["SQLite", "MariaDB"] as const) {
