@@ -144,7 +144,7 @@ export const settings = z.object({
     .int()
     .min(1)
     .max(100)
-    .default(5)
+    .default(1)
     .describe(
       "Share of the time that the auditor takes to compare the database with the chain, in percent. Below " +
         "100 it begins at most one pass a minute; at 100 it never rests.",
