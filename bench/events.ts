@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
@@ -12,6 +12,7 @@ import { temporaryFolder } from "../test/support/daemon.js";
 import type { Daemon } from "../test/support/daemon.js";
 import { middleRound, row } from "./row.js";
 import type { Extent, Measurement, Row } from "./row.js";
+import { residentMegabytes } from "./support/resident.js";
 import { runScript, startScript } from "./support/script.js";
 import { settled, startService, streamRecords } from "./support/service.js";
 
@@ -94,9 +95,9 @@ async function capture({ grpcPort, grpc }: Daemon, most: number): Promise<Buffer
 async function idleMemory(service: Daemon): Promise<Row> {
   const target = `127.0.0.1:${service.grpcPort}`;
   const hex = Buffer.from(requestBytes(StartPoint.NOW)).toString("hex");
-  const before = residentKilobytes(service.pid);
+  const before = residentMegabytes(service.pid);
   const load = await startScript("subscribe-load", target, PATH, hex, IDLE, 0);
-  const value = (residentKilobytes(service.pid) - before) / IDLE;
+  const value = ((residentMegabytes(service.pid) - before) * 1024) / IDLE;
   load.stop();
   const name = `memory of an idle subscriber, of ${IDLE.toLocaleString("en")} / limit`;
   return row({ name, value, against: IDLE_LIMIT_KB, unit: "kB", reach: 1, better: "lower" });
@@ -118,11 +119,4 @@ function lengthOf(bytes: Buffer): Buffer {
   const length = Buffer.alloc(4);
   length.writeUInt32BE(bytes.length);
   return length;
-}
-
-function residentKilobytes(pid: number): number {
-  const [, kilobytes] =
-    /^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
-  if (kilobytes === undefined) throw new Error("this system does not tell a process's memory");
-  return Number(kilobytes);
 }

@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { anchoring } from "./anchoring.js";
+import { evidence } from "./evidence.js";
 import { events } from "./events.js";
 import { ingest } from "./ingest.js";
 import { latency } from "./latency.js";
@@ -17,6 +18,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   latency,
   events,
   memory,
+  evidence,
 };
 
 const { values: options } = parseArgs({

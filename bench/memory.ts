@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { row } from "./row.js";
 import type { Measurement } from "./row.js";
+import { peakMegabytes } from "./support/resident.js";
 import { settled, startService, streamRecords } from "./support/service.js";
 
 const LIMIT_MB = 400;
@@ -15,10 +15,3 @@ export const memory: Measurement = async ({ records }) => {
   const name = `peak memory, ${records.toLocaleString("en")} records streamed / limit`;
   return [row({ name, value, against: LIMIT_MB, unit: "MB", reach: 1, better: "lower" })];
 };
-
-function peakMegabytes(pid: number): number {
-  const [, kilobytes] =
-    /^VmHWM:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
-  if (kilobytes === undefined) throw new Error("this system does not tell a process's peak memory");
-  return Number(kilobytes) / 1024;
-}

@@ -49,13 +49,15 @@ def number_of(data):
 # ---- Entry: canonical proto3 ---------------------------------------------------------------------
 # A message's fields as "name:kind", numbered from 1. A kind that is no scalar is an enum or a message.
 # `free` is the free part of a body: an entry leaves it unset and keeps it, as JSON, in its `details`.
+# `optional` is a uint64 that may be unset, which is not the same as 0: a 0 that is set is written.
 
 def fields(text, first=1):
     return {number: tuple(field.split(":")) for number, field in enumerate(text.split(), first)}
 
 
 BODIES = fields("threat:Threat trade:Trade order:Order system_change:SystemChange login:Login "
-                "config_change:ConfigChange complaint:Complaint custom:Custom", first=16)
+                "config_change:ConfigChange complaint:Complaint custom:Custom "
+                "evidence_added:EvidenceAdded evidence_checked:EvidenceChecked", first=16)
 MESSAGES = {
     "Entry": {**fields("salt:bytes accept_time:Timestamp caller:string request_id:string request_hash:bytes "
                        "subject:string actor:string occur_time:Timestamp details:string"), **BODIES},
@@ -71,12 +73,17 @@ MESSAGES = {
     "ConfigChange": fields("key:string old_value:string new_value:string details:free"),
     "Complaint": fields("event_type:string assignee:string status:string details:free"),
     "Custom": fields("type:string data:free"),
+    "EvidenceAdded": fields("sha256:string cid:string size:optional file_name:string media_type:string "
+                            "derived_from:string content_kept:bool details:free"),
+    "EvidenceChecked": fields("evidence_id:string sha256:string cid:string state:ContentState "
+                              "previous_state:ContentState size:uint64"),
 }
 ENUMS = {name: [f"{prefix}_{value}" for value in values.split()] for name, prefix, values in (
     ("Side", "SIDE", "UNSPECIFIED BUY SELL"),
     ("ThreatScale", "THREAT_SCALE", "UNSPECIFIED HUNDRED UNIT"),
-    ("ThreatSeverity", "THREAT_SEVERITY", "UNSPECIFIED LOW MEDIUM HIGH CRITICAL"))}
-DEFAULTS = {"bytes": b"", "string": "", "double": 0.0, "bool": False, "int32": 0, "int64": 0,
+    ("ThreatSeverity", "THREAT_SEVERITY", "UNSPECIFIED LOW MEDIUM HIGH CRITICAL"),
+    ("ContentState", "CONTENT_STATE", "UNSPECIFIED NONE PENDING INTACT MISSING ALTERED"))}
+DEFAULTS = {"bytes": b"", "string": "", "double": 0.0, "bool": False, "int32": 0, "int64": 0, "uint64": 0,
             **{enum: names[0] for enum, names in ENUMS.items()}}
 
 
@@ -100,7 +107,7 @@ def varint(data, at):
 
 
 def decode(data, message):
-    """The fields of a canonical encoding; a message that it does not have is None."""
+    """The fields of a canonical encoding; a message or an optional that it does not have is None."""
     schema, last, at = MESSAGES[message], 0, 0
     found = {name: DEFAULTS.get(kind) for name, kind in schema.values() if kind != "free"}
     while at < len(data):
@@ -115,9 +122,10 @@ def decode(data, message):
             raise ValueError(f"{name} has wire type {wire_type}")
         if wire_type == 0:
             value, at = varint(data, at)
-            value -= 2**64 if value >= 2**63 else 0
+            unsigned = kind in ("uint64", "optional")
+            value -= 2**64 if value >= 2**63 and not unsigned else 0
             low, high = {"bool": (0, 1), "int64": (-2**63, 2**63 - 1)}.get(kind, (-2**31, 2**31 - 1))
-            if value == 0 or not low <= value <= high:
+            if (value == 0 and kind != "optional") or not (unsigned or low <= value <= high):
                 raise ValueError(f"{name} is out of range, or a default that is written")
             if kind == "bool":
                 value = True
@@ -151,6 +159,7 @@ def decode_entry(data):
         (sum(entry[name] is not None for name, _ in BODIES.values()) == 1, "there is not exactly one body"),
         (not entry["details"] or is_canonical_object(entry["details"]),
          "details are not a canonical JSON object"),
+        (not entry["details"] or entry["evidence_checked"] is None, "an evidence_checked has no details"),
     ):
         if not holds:
             raise ValueError(problem)
@@ -441,7 +450,8 @@ def record_of(found):
     record, bodies = {"id": found["id"]}, [name for name, _ in BODIES.values()]
     for name, value in found["entry"].items():
         if name in bodies:
-            record.update((f"{name}.{field}", text_of(item)) for field, item in (value or {}).items())
+            record.update((f"{name}.{field}", text_of(item)) for field, item in (value or {}).items()
+                          if item is not None)
         elif name != "salt":
             record[name] = text_of(value)
     return record

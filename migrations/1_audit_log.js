@@ -1,35 +1,28 @@
 /* global artifacts, web3 */
 
 /**
- * Deploys AuditLog once per network; run again, it finds what it deployed. Reads from the environment:
+ * Deploys AuditLog once per network; run again, it finds what it deployed. Prints its address as the
+ * setting of the service. Reads from the environment:
  *
  * - SEALER_ADDRESS: who may seal, the deployer unless told. Taken at the first deployment only.
  * - MINIMUM_DIFFICULTY: leading zero hex digits asked of every head; left as it is unless told.
  * - ADMIN_ADDRESS: who rules over the roles, the deployer unless told. The deployer gives its own rule
  *   up last, and from then on changes nothing here.
  */
+const { deployOnce, handOver, rules } = require("./deployment.cjs");
+
 const AuditLog = artifacts.require("AuditLog");
 
 module.exports = async function (deployer, _network, [account]) {
   const difficulty = wantedDifficulty();
-  const overwrite = !(await isThere(AuditLog));
   const sealer = process.env.SEALER_ADDRESS || account;
-  await deployer.deploy(AuditLog, account, sealer, { overwrite });
-
-  const auditLog = await AuditLog.deployed();
-  const adminRole = await auditLog.DEFAULT_ADMIN_ROLE();
-  if (await auditLog.hasRole(adminRole, account)) {
+  const auditLog = await deployOnce(deployer, web3, AuditLog, account, sealer);
+  if (await rules(auditLog, account)) {
     await setDifficulty(auditLog, difficulty, account);
-    await handOver(auditLog, adminRole, account);
+    await handOver(auditLog, account);
   }
-  console.log(`AuditLog is at ${auditLog.address}`);
+  console.log(`BLOCKCHAIN_CONTRACT_ADDRESS=${auditLog.address}`);
 };
-
-/** Whether the contract stands where its artifact says: a development chain may have been reset. */
-async function isThere(contract) {
-  if (!contract.isDeployed()) return false;
-  return (await web3.eth.getCode(contract.address)) !== "0x";
-}
 
 /** Checked before anything is deployed: the node would answer with an error nobody can read. */
 function wantedDifficulty() {
@@ -45,11 +38,4 @@ async function setDifficulty(auditLog, wanted, from) {
   if (wanted === undefined) return;
   if ((await auditLog.minimumDifficulty()).toNumber() === wanted) return;
   await auditLog.setMinimumDifficulty(wanted, { from });
-}
-
-async function handOver(auditLog, adminRole, from) {
-  const admin = process.env.ADMIN_ADDRESS;
-  if (!admin || admin.toLowerCase() === from.toLowerCase()) return;
-  await auditLog.grantRole(adminRole, admin, { from });
-  await auditLog.renounceRole(adminRole, from, { from });
 }

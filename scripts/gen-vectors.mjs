@@ -2,13 +2,14 @@
 // times are fixed. Run after a build: npx tsc -p . && node scripts/gen-vectors.mjs [file]
 import { writeFileSync } from "node:fs";
 import { create, fromJson, toJson } from "@bufbuild/protobuf";
+import { CID } from "multiformats/cid";
+import * as Digest from "multiformats/hashes/digest";
 import { Web3 } from "web3";
 import { hex, hex0x, sha256, ZERO32 } from "../dist/src/core/bytes.js";
 import { findNonce, genesisHead, logIdOf, nextHead } from "../dist/src/core/head.js";
 import { inclusionPath, leafHash, merkleRoot, treeLevels } from "../dist/src/core/merkle.js";
 import { canonicalHash, decodeEntry, encodeRecord } from "../dist/src/core/record.js";
 import { trailLeaf } from "../dist/src/core/trail.js";
-import { RecordEventRequestSchema } from "../dist/gen/ts/anchord/v1/audit_service_pb.js";
 import { EntrySchema } from "../dist/gen/ts/anchord/v1/receipt_pb.js";
 import { GetReceiptResponseSchema } from "../dist/gen/ts/anchord/v1/audit_service_pb.js";
 
@@ -24,6 +25,13 @@ const OUT = process.argv[2] ?? new URL("../docs/vectors/receipts.json", import.m
 
 const details = (text) => JSON.parse(text); // so that "__proto__" becomes a member like any other
 const threat = { score: 92.5, durationMinutes: 18.7 };
+/** What evidence says of a file of one block. */
+function fileOf(text) {
+  const digest = sha256(Buffer.from(text));
+  const cid = CID.createV1(0x55, Digest.create(0x12, digest)).toString();
+  return { sha256: hex(digest), cid, size: String(Buffer.byteLength(text)) };
+}
+const SCAN = fileOf("what the scanner saw\n");
 const REQUESTS = {
   threat: {
     subject: "user/42",
@@ -158,10 +166,54 @@ const REQUESTS = {
     subject: "device/7",
     custom: { type: "deep", data: details('{"a":'.repeat(31) + "{}" + "}".repeat(31)) },
   },
+  evidence_added: {
+    subject: "complaint/ABC12345",
+    actor: "desk/3",
+    requestId: "evidence-0001",
+    occurTime: "2026-01-31T22:00:00Z",
+    evidenceAdded: {
+      ...SCAN,
+      fileName: "scän.txt",
+      mediaType: "text/plain",
+      derivedFrom: hex(sha256(Buffer.from("original"))),
+      contentKept: true,
+      details: { pages: 12, source: { scanner: "s-1" } },
+    },
+  },
+  evidence_added_hash: {
+    subject: "complaint/ABC12345",
+    evidenceAdded: { sha256: hex(sha256(Buffer.from("stays with its owner"))) },
+  },
+  evidence_added_empty_file: {
+    subject: "case/7",
+    evidenceAdded: { ...fileOf(""), contentKept: true, details: {} },
+  },
+  evidence_added_not_kept: {
+    subject: "case/7",
+    evidenceAdded: { ...SCAN, fileName: "scan.txt" },
+  },
+  evidence_checked: {
+    subject: "complaint/ABC12345",
+    evidenceChecked: {
+      evidenceId: hex(sha256(Buffer.from("evidence"))),
+      ...SCAN,
+      state: "CONTENT_STATE_ALTERED",
+      previousState: "CONTENT_STATE_INTACT",
+    },
+  },
+  evidence_checked_empty_file: {
+    subject: "case/7",
+    evidenceChecked: {
+      evidenceId: hex(sha256(Buffer.from("evidence of an empty file"))),
+      ...fileOf(""),
+      state: "CONTENT_STATE_INTACT",
+      previousState: "CONTENT_STATE_PENDING",
+    },
+  },
 };
 
 const records = Object.entries(REQUESTS).map(([name, json], i) => {
-  const request = fromJson(RecordEventRequestSchema, json);
+  const request = fromJson(EntrySchema, json);
   const { requestId: _, ...rest } = json;
   const record = encodeRecord(
     {
@@ -218,6 +270,8 @@ function entry(parts = {}) {
 }
 const withDetails = (text) => entry({ details: len(9, text) });
 const cat = (...parts) => Buffer.concat(parts);
+const evidence = (body) => entry({ body });
+const ADDED = len(24, len(1, "a"));
 const REFUSED = {
   empty: [raw(""), "no bytes at all"],
   duplicate_field: [entry({ subject: cat(len(6, "s"), len(6, "s")) }), "subject comes twice"],
@@ -327,6 +381,36 @@ const REFUSED = {
     withDetails('{"a":'.repeat(2000) + "{}" + "}".repeat(2000)),
     "2001 levels deep",
   ],
+  unknown_field_26: [entry({ after: len(26, "") }), "field 26"],
+  evidence_beside_login: [entry({ after: len(24, len(1, "a")) }), "two bodies"],
+  evidence_twice: [evidence(cat(ADDED, ADDED)), "one body twice"],
+  evidence_size_non_minimal: [evidence(len(24, raw("188000"))), "size as 80 00 instead of 00"],
+  evidence_size_over_64_bits: [
+    evidence(len(24, raw("18ffffffffffffffffff02"))),
+    "size over 2^64 - 1",
+  ],
+  evidence_size_twice: [evidence(len(24, cat(num(3, 0), num(3, 0)))), "size comes twice"],
+  evidence_size_as_double: [evidence(len(24, dbl(3, "3ff0000000000000"))), "size as a double"],
+  evidence_default_string: [evidence(len(24, len(1, ""))), "an empty sha256 is written"],
+  evidence_default_bool: [evidence(len(24, num(7, 0))), "content_kept false is written"],
+  evidence_bool_of_two: [evidence(len(24, num(7, 2))), "content_kept is written as 2"],
+  evidence_details_in_body: [evidence(len(24, len(8, ""))), "the evidence has details of its own"],
+  evidence_unknown_field: [evidence(len(24, len(9, "x"))), "field 9 of an evidence_added"],
+  checked_default_size: [
+    evidence(len(25, num(6, 0))),
+    "size 0 is written, which here is not optional",
+  ],
+  checked_default_state: [evidence(len(25, num(4, 0))), "state 0 is written"],
+  checked_state_beyond_32_bits: [evidence(len(25, num(4, 2n ** 31n))), "state 2^31"],
+  checked_unknown_field: [evidence(len(25, len(7, "x"))), "field 7 of an evidence_checked"],
+  checked_details_in_body: [
+    evidence(len(25, len(8, ""))),
+    "details of its own, which an evidence_checked never has",
+  ],
+  checked_details: [
+    entry({ details: len(9, "{}"), body: len(25, "") }),
+    "an evidence_checked with details",
+  ],
 };
 for (const [name, [bytes]] of Object.entries(REFUSED)) {
   try {
@@ -346,6 +430,12 @@ const ODD = {
   negative_time: entry({ accept: len(2, cat(num(1, -1), num(2, 999999999))) }),
   time_beyond_calendars: entry({ accept: len(2, cat(num(1, 2n ** 63n - 1n), num(2, -1))) }),
   smallest_double: entry({ body: len(16, dbl(1, "0000000000000001")) }),
+  evidence_empty: evidence(len(24, "")),
+  evidence_size_zero: evidence(len(24, num(3, 0))),
+  evidence_size_most: evidence(len(24, num(3, 2n ** 64n - 1n))),
+  evidence_checked_empty: evidence(len(25, "")),
+  evidence_checked_unknown_state: evidence(len(25, cat(num(4, 6), num(5, -1)))),
+  evidence_checked_size_most: evidence(len(25, num(6, 2n ** 64n - 1n))),
 };
 for (const bytes of Object.values(ODD)) decodeEntry(bytes);
 
@@ -361,7 +451,7 @@ const trees = [1, 2, 3, 5, 7, 8, 13].map((size) => {
   };
 });
 
-// ---- A log of four batches, and its chain -------------------------------------------------------
+// ---- A log of five batches, and its chain: mostly as it was before the fifth --------------------
 
 const trails = new Map();
 const leaves = records.map(({ name, id, columns }) => {
@@ -370,7 +460,9 @@ const leaves = records.map(({ name, id, columns }) => {
   trails.set(columns.subject, { index: index + 1, leaf });
   return { name, index: BigInt(index + 1), previousLeaf: previous, leaf };
 });
-const SIZES = [5, 1, 3, 8];
+const SIZES = [5, 1, 3, 8, 11];
+/** How many batches the chains have that do not say otherwise. */
+const SEALED = 4;
 const batches = [];
 let head = genesisHead(ID);
 let from = 0;
@@ -420,6 +512,7 @@ function chain({
   name = "anchord.AuditLog",
   version = 1n,
   chainId = CHAIN_ID,
+  sealed = batches.slice(0, SEALED),
   change = {},
 } = {}) {
   const call = (data, result) => ({ to: contract, data, result });
@@ -429,16 +522,16 @@ function chain({
       call(SELECTORS["contractName()"], abi(["string"], [name])),
       call(SELECTORS["version()"], abi(["uint256"], [version])),
       call(batchOfData(LOG, 0n), batchOfResult(ZERO32, genesisHead(ID), 0n, 0n)),
-      ...batches.map(({ seal, head, anchor }) =>
+      ...sealed.map(({ seal, head, anchor }) =>
         call(
           batchOfData(LOG, seal.number),
           batchOfResult(seal.root, head, seal.size, anchor.blockTime.seconds),
         ),
       ),
-      call(batchOfData(LOG, BigInt(batches.length + 1)), ABSENT),
+      call(batchOfData(LOG, BigInt(sealed.length + 1)), ABSENT),
     ].map((answer) => ({ ...answer, ...change[answer.data] })),
     transactions: Object.fromEntries(
-      batches.map(({ anchor }) => [
+      sealed.map(({ anchor }) => [
         anchor.transactionHash,
         { blockNumber: `0x${anchor.blockNumber.toString(16)}`, blockHash: anchor.blockHash },
       ]),
@@ -483,6 +576,7 @@ const chains = {
   batch_other_time: chain({ change: { [batch3]: answerOf(3, { time: 1n }) } }),
   batch_before_absent: chain({ change: { [batchOfData(LOG, 2n)]: { result: ABSENT } } }),
   look_alike: chain({ contract: LOOK_ALIKE, name: "AuditLog" }),
+  log_of_five: chain({ sealed: batches }),
 };
 
 // ---- Receipts -----------------------------------------------------------------------------------
@@ -532,7 +626,10 @@ const bad = (name, failedStep, change, rest = {}) =>
   add(name, changed(change), { failedStep, ...rest });
 const same = () => undefined;
 
-for (const { name } of leaves.slice(0, from)) add(`valid_${name}`, receiptOf(name));
+for (const [i, { members }] of batches.entries()) {
+  const rest = i < SEALED ? {} : { chain: "log_of_five" };
+  for (const { name } of members) add(`valid_${name}`, receiptOf(name), rest);
+}
 add("valid_receipt_alone", receiptOf("threat").receipt);
 add("valid_expected", receiptOf("threat"), {
   expect: { chainId: String(CHAIN_ID), contract: CONTRACT.replace("fb", "FB"), log: LOG_NAME },

@@ -69,8 +69,18 @@ export const settings = z.object({
     .describe(
       "Address of the AuditLog contract. Needed with BLOCKCHAIN_RPC_URL; `npm run migrate` prints it.",
     ),
+  EVIDENCE_CONTRACT_ADDRESS: z
+    .string()
+    .regex(/^0x[0-9a-fA-F]{40}$/, "must be 0x and 40 hex digits")
+    .transform((address) => address.toLowerCase())
+    .optional()
+    .describe(
+      "Address of the EvidenceRegistry contract on a chain of yours; `npm run migrate` prints it. Default: " +
+        "none there, so no evidence is taken. A database that has had one keeps it.",
+    ),
   PRIVATE_KEY: hexKey.describe(
-    "Key of the account that seals, 32 bytes in hex. Needed with BLOCKCHAIN_RPC_URL; the account needs SEALER_ROLE and ether.",
+    "Key of the account that seals and anchors, 32 bytes in hex. Needed with BLOCKCHAIN_RPC_URL; the account " +
+      "needs ether, SEALER_ROLE, and for evidence ANCHORER_ROLE.",
   ),
   LOG_NAME: z
     .string()
@@ -124,7 +134,7 @@ export const settings = z.object({
     )
     .describe(
       "Multiaddrs on which the embedded IPFS node listens, separated by commas: /ip4 or /ip6, with /tcp. A " +
-        "free port if it is taken, where this is unset. Peers may fetch every block, but need the key to read it.",
+        "free port if it is taken, where this is unset. Peers may fetch every block: evidence in clear, batches encrypted.",
     ),
   IPFS_PEERS: z
     .string()
@@ -138,6 +148,43 @@ export const settings = z.object({
     .describe(
       "Multiaddrs of IPFS nodes that the embedded one stays connected to, separated by commas. Published " +
         "batches can be fetched from them, and by them. Default: none.",
+    ),
+  MAX_EVIDENCE_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(Number.MAX_SAFE_INTEGER)
+    .default(5 * 1024 ** 3)
+    .describe("Most bytes of a file that is handed in as evidence."),
+  EVIDENCE_CHECK_HOURS: z.coerce
+    .number()
+    .min(0.0001)
+    .max(8_760)
+    .default(24)
+    .describe(
+      "Each file of evidence is fetched and hashed again after so many hours, as far as " +
+        "EVIDENCE_CHECK_MB_PER_SECOND allows.",
+    ),
+  EVIDENCE_CHECK_MB_PER_SECOND: z.coerce
+    .number()
+    .min(0.1)
+    .max(10_000)
+    .default(10)
+    .describe("Most of the files of evidence that is fetched and hashed again, in MB a second."),
+  IPFS_API_URL: z
+    .url({ protocol: /^https?$/ })
+    .refine((url) => isKuboUrl(url), "must have no query, and %25 for a % in user and password")
+    .optional()
+    .describe(
+      "Base URL of a Kubo node's RPC, such as http://127.0.0.1:5001, that content is kept in instead of the " +
+        "embedded node; user:password@ in it are sent as basic auth. Default: the embedded node.",
+    ),
+  IPFS_GATEWAY_URL: z
+    .url({ protocol: /^https?$/ })
+    .transform((url) => url.replace(/\/+$/, ""))
+    .optional()
+    .describe(
+      "Base URL of an IPFS gateway, such as https://ipfs.example, for links to evidence. Default: no links.",
     ),
   AUDIT_PERCENT: z.coerce
     .number()
@@ -206,6 +253,7 @@ export function loadConfig(
     const [issue] = parsed.error.issues;
     throw new ConfigError(`${issue?.path.join(".")}: ${issue?.message}`);
   }
+  checkContentStore(given);
   checkTogether(parsed.data, needsKey);
   return Object.freeze(parsed.data);
 }
@@ -229,6 +277,35 @@ function isTcpMultiaddr(text: string, kind: "ip" | "peer"): boolean {
   return true;
 }
 
+/** Whether it is a base URL, with user and password that can be sent. */
+function isKuboUrl(text: string): boolean {
+  try {
+    const { username, password, search, hash } = new URL(text);
+    decodeURIComponent(username + password);
+    return search === "" && hash === "";
+  } catch {
+    return false;
+  }
+}
+
+/** Requires that what is for the embedded IPFS node is set only where there is one. */
+function checkContentStore(given: Readonly<Record<string, string | undefined>>): void {
+  if (given["IPFS_API_URL"] === undefined) return;
+  for (const name of ["IPFS_LISTEN", "IPFS_PEERS"] as const) {
+    if (given[name] === undefined) continue;
+    throw new ConfigError(
+      `${name}: is for the embedded IPFS node, which is not started where IPFS_API_URL is set: unset one of them`,
+    );
+  }
+}
+
+const FOR_EXTERNAL_CHAIN = [
+  "BLOCKCHAIN_WS_URL",
+  "BLOCKCHAIN_CONTRACT_ADDRESS",
+  "EVIDENCE_CONTRACT_ADDRESS",
+  "PRIVATE_KEY",
+] as const;
+
 function checkTogether(config: Config, needsKey: boolean): void {
   if (!isLoopback(config.HOST) && config.API_TOKENS.length === 0) {
     throw new ConfigError(
@@ -236,8 +313,7 @@ function checkTogether(config: Config, needsKey: boolean): void {
     );
   }
   if (config.BLOCKCHAIN_RPC_URL === undefined) {
-    const external = ["BLOCKCHAIN_WS_URL", "BLOCKCHAIN_CONTRACT_ADDRESS", "PRIVATE_KEY"] as const;
-    for (const name of external) {
+    for (const name of FOR_EXTERNAL_CHAIN) {
       if (config[name] !== undefined) {
         throw new ConfigError(
           `${name}: is for a chain of yours, so set BLOCKCHAIN_RPC_URL as well`,

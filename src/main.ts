@@ -4,12 +4,14 @@ import { pino } from "pino";
 import type { Logger } from "pino";
 import { AuditService } from "../gen/ts/anchord/v1/audit_service_pb.js";
 import { EventService } from "../gen/ts/anchord/v1/event_service_pb.js";
+import { EvidenceService } from "../gen/ts/anchord/v1/evidence_service_pb.js";
 import { ThreatScale } from "../gen/ts/anchord/v1/record_pb.js";
 import { auditService } from "./api/audit/service.js";
 import { authenticator, authInterceptor } from "./api/auth.js";
 import { errorInterceptor } from "./api/errors.js";
 import { addEventMetrics } from "./api/events/metrics.js";
 import { eventService } from "./api/events/service.js";
+import { evidenceService } from "./api/evidence/service.js";
 import { served } from "./api/grpc-adapter.js";
 import { openGrpc } from "./api/grpc-server.js";
 import { healthCheck } from "./api/health.js";
@@ -29,12 +31,16 @@ import type { Finality } from "./chain/tail.js";
 import { web3Chain } from "./chain/web3.js";
 import type { Config } from "./config.js";
 import { openEmbeddedContent } from "./content/embedded.js";
+import { openEvidenceFiles } from "./content/evidence-files.js";
 import { openContentKeys } from "./content/keys.js";
+import { openKuboContent } from "./content/kubo.js";
+import type { ContentStore } from "./content/port.js";
 import { logIdOf } from "./core/head.js";
 import { Acceptor } from "./flow/accept.js";
 import type { AuditLog } from "./flow/audit-log.js";
 import { ChainLink } from "./flow/chain-link.js";
 import type { ChainAccess } from "./flow/chain-link.js";
+import { EvidenceFlow } from "./flow/evidence-flow.js";
 import { Misconfigured } from "./flow/connect.js";
 import { armFault } from "./flow/faults.js";
 import { Leader } from "./flow/lead.js";
@@ -42,6 +48,7 @@ import { ProgressWatch } from "./flow/progress.js";
 import { rebuildDatabase } from "./flow/rebuild.js";
 import type { RebuildProgress } from "./flow/rebuild.js";
 import { ProofMaker } from "./flow/receipts.js";
+import { storedIdentity } from "./store/chain-position.js";
 import { isUnavailable, openDatabase } from "./store/database.js";
 import type { Database } from "./store/database.js";
 import { migrate } from "./store/migrations.js";
@@ -59,6 +66,7 @@ export interface RunningService {
   stop(): Promise<void>;
 }
 
+const HOUR_MS = 60 * 60 * 1_000;
 const DATABASE_WAIT_MS = 60_000;
 const EMBEDDED_CONFIRMATIONS = 0;
 const EXTERNAL_CONFIRMATIONS = 12;
@@ -98,7 +106,8 @@ export async function startService(
     connection: () => link.connection,
     sealNow: () => link.hurry(),
   };
-  const doors = await openDoors(config, { log, link, events }, logger);
+  const evidence = openEvidence(config, { log, link, content: archive.content }, logger);
+  const doors = await openDoors(config, { log, link, events, evidence }, logger);
   try {
     await link.connect();
   } catch (error) {
@@ -106,14 +115,15 @@ export async function startService(
     logger.warn({ err: error }, "the chain cannot be reached yet: records are accepted and wait");
   }
   link.start();
+  evidence.start();
   const stopPush =
     config.BLOCKCHAIN_WS_URL === undefined
       ? () => undefined
       : watchHeads(config.BLOCKCHAIN_WS_URL, () => link.look());
   archive.content.listen().then(
-    () => logger.info({ addresses: archive.content.addresses() }, "the embedded IPFS node listens"),
+    () => logger.info({ addresses: archive.content.addresses() }, "the IPFS node listens"),
     (error: unknown) => {
-      logger.warn({ err: error }, "the embedded IPFS node cannot listen: nobody can fetch from it");
+      logger.warn({ err: error }, "the IPFS node cannot be reached: nobody can fetch from it");
     },
   );
   doors.setServing(true);
@@ -127,6 +137,7 @@ export async function startService(
       events.watch.close();
       await doors.close(config.SHUTDOWN_GRACE_MS);
       await log.acceptor.drained();
+      await evidence.stop();
       await link.stop();
       await archive.content.stop();
       await database.close();
@@ -195,22 +206,59 @@ async function preparedDatabase(config: Config, logger: Logger): Promise<Databas
   }
 }
 
-/** The embedded IPFS node, and the keys of what it keeps. */
+/** The operator's Kubo node or the embedded IPFS node, and the keys of what it keeps. */
 function openArchive(config: Config) {
-  const { DATA_DIR: folder, IPFS_LISTEN: listen, IPFS_PEERS: peers } = config;
+  const { DATA_DIR: folder, IPFS_LISTEN: listen, IPFS_PEERS: peers, IPFS_API_URL: url } = config;
   return {
-    content: openEmbeddedContent({ folder: join(folder, "ipfs"), listen, peers }),
+    content:
+      url === undefined
+        ? openEmbeddedContent({ folder: join(folder, "ipfs"), listen, peers })
+        : openKuboContent({ url }),
     keys: openContentKeys(join(folder, "keys"), config.CONTENT_KEY),
   };
+}
+
+/** The flow of evidence, from the desk to the content store. */
+function openEvidence(
+  config: Config,
+  parts: { readonly log: AuditLog; readonly link: ChainLink; readonly content: ContentStore },
+  logger: Logger,
+): EvidenceFlow {
+  const { log, link, content } = parts;
+  return new EvidenceFlow({
+    log,
+    files: openEvidenceFiles(join(config.DATA_DIR, "staging"), content),
+    leads: () => link.leads,
+    isWhole: () => link.isAtEnd,
+    onRecorded: () => link.wake(),
+    isConfigured: () => hasRegistry(config, log.database),
+    maxBytes: config.MAX_EVIDENCE_BYTES,
+    gatewayUrl: config.IPFS_GATEWAY_URL,
+    checkEveryMs: config.EVIDENCE_CHECK_HOURS * HOUR_MS,
+    checkBytesPerSecond: config.EVIDENCE_CHECK_MB_PER_SECOND * 1_000_000,
+    logger,
+  });
+}
+
+/** The embedded chain has a registry; of another, the operator or the database says whether there is one. */
+async function hasRegistry(config: Config, database: Database): Promise<boolean> {
+  const { BLOCKCHAIN_RPC_URL: url, EVIDENCE_CONTRACT_ADDRESS: evidence } = config;
+  if (url === undefined || evidence !== undefined) return true;
+  return (await storedIdentity(database))?.evidence !== undefined;
 }
 
 /** Both doors over one set of handlers and interceptors. */
 async function openDoors(
   config: Config,
-  parts: { readonly log: AuditLog; readonly link: ChainLink; readonly events: EventFeed },
+  parts: {
+    readonly log: AuditLog;
+    readonly link: ChainLink;
+    readonly events: EventFeed;
+    readonly evidence: EvidenceFlow;
+  },
   logger: Logger,
 ) {
-  const { log, link, events } = parts;
+  const { log, link, events, evidence } = parts;
   const audit = auditService(log);
   const authenticate = authenticator(config.API_TOKENS);
   const interceptors = [
@@ -221,10 +269,17 @@ async function openDoors(
   const inside = createRouterTransport((router) => router.service(AuditService, audit), {
     router: { interceptors },
   });
-  const health = healthCheck(log, () => link.state());
+  const health = healthCheck(log, async () => {
+    const { anchorFailure, ...state } = await link.state();
+    return { ...state, evidenceFailure: anchorFailure ?? evidence.failure };
+  });
   const metrics = createMetrics(health);
   addEventMetrics(metrics, events);
-  const services = [served(AuditService, audit), served(EventService, eventService(events))];
+  const services = [
+    served(AuditService, audit),
+    served(EventService, eventService(events)),
+    served(EvidenceService, evidenceService(evidence.room)),
+  ];
   const routes = restListener(
     [
       ...threatBridge(createClient(AuditService, inside)),
@@ -265,10 +320,11 @@ function chainAccess(config: Config, embedded?: Promise<EmbeddedChain>): ChainSo
   };
 }
 
-/** The operator's node and contract, where there are any. */
-function externalChain({ BLOCKCHAIN_RPC_URL: url, BLOCKCHAIN_CONTRACT_ADDRESS: contract }: Config) {
+/** The operator's node and contracts, where there are any. */
+function externalChain(config: Config) {
+  const { BLOCKCHAIN_RPC_URL: url, BLOCKCHAIN_CONTRACT_ADDRESS: contract } = config;
   if (url === undefined || contract === undefined) return undefined;
-  return { url, chain: web3Chain(url), contract };
+  return { url, chain: web3Chain(url), contract, evidence: config.EVIDENCE_CONTRACT_ADDRESS };
 }
 
 /** The first start may be on its way already; later ones replace a Ganache that has ended. */
@@ -286,10 +342,10 @@ function embeddedAccess(config: Config, first?: Promise<EmbeddedChain>): ChainSo
       if (readDeployment(buildDir, chainId) === undefined)
         await runMigrations(url, buildDir, privateKey);
       const deployment = readDeployment(buildDir, chainId);
-      if (deployment === undefined) throw new Error("Truffle recorded no address of AuditLog");
+      if (deployment === undefined) throw new Error("Truffle recorded no address of a contract");
       return {
         chain,
-        contract: deployment.address,
+        ...deployment,
         signer: createSigner(privateKey),
         isAlive: () =>
           chain.chainId().then(

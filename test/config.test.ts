@@ -30,10 +30,12 @@ describe("configuration", () => {
       API_TOKENS: " a, b,,",
       BLOCKCHAIN_RPC_URL: "http://node:8545",
       BLOCKCHAIN_CONTRACT_ADDRESS: `0x${"Ab".repeat(20)}`,
+      EVIDENCE_CONTRACT_ADDRESS: `0x${"Cd".repeat(20)}`,
       PRIVATE_KEY: "1".repeat(64),
     });
     expect(config.API_TOKENS).to.deep.equal(["a", "b"]);
     expect(config.BLOCKCHAIN_CONTRACT_ADDRESS).to.equal(`0x${"ab".repeat(20)}`);
+    expect(config.EVIDENCE_CONTRACT_ADDRESS).to.equal(`0x${"cd".repeat(20)}`);
   });
 
   const refused: readonly [string, NodeJS.ProcessEnv, RegExp][] = [
@@ -46,6 +48,9 @@ describe("configuration", () => {
       /^BLOCKCHAIN_CONTRACT_ADDRESS:/,
     ],
     ["a key that is none", { PRIVATE_KEY: "secret" }, /^PRIVATE_KEY:/],
+    ["room for no evidence", { MAX_EVIDENCE_BYTES: "0" }, /^MAX_EVIDENCE_BYTES:/],
+    ["a size with a unit", { MAX_EVIDENCE_BYTES: "5GiB" }, /^MAX_EVIDENCE_BYTES:/],
+    ["a size beyond counting", { MAX_EVIDENCE_BYTES: "9007199254740992" }, /^MAX_EVIDENCE_BYTES:/],
     ["an unknown scale", { THREAT_SCALE: "10" }, /^THREAT_SCALE:/],
     ["an unknown log level", { LOG_LEVEL: "loud" }, /^LOG_LEVEL:/],
     ["a list of tokens that is empty", { API_TOKENS: " ,," }, /^API_TOKENS:/],
@@ -54,6 +59,11 @@ describe("configuration", () => {
       "a contract without a node, which would seal on the embedded chain",
       { BLOCKCHAIN_CONTRACT_ADDRESS: `0x${"0".repeat(40)}` },
       /^BLOCKCHAIN_CONTRACT_ADDRESS:.*BLOCKCHAIN_RPC_URL/,
+    ],
+    [
+      "a registry without a node",
+      { EVIDENCE_CONTRACT_ADDRESS: `0x${"0".repeat(40)}` },
+      /^EVIDENCE_CONTRACT_ADDRESS:.*BLOCKCHAIN_RPC_URL/,
     ],
     ["a key without a node", { PRIVATE_KEY: "1".repeat(64) }, /^PRIVATE_KEY:.*BLOCKCHAIN_RPC_URL/],
     ["an open door without tokens", { HOST: "0.0.0.0" }, /^HOST:.*API_TOKENS/],

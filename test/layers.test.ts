@@ -14,7 +14,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   api: ["core", "store", "flow", "stream"],
   config: [],
   main: ["core", "store", "chain", "content", "flow", "stream", "api", "config"],
-  cli: ["core", "chain", "config", "main"],
+  cli: ["core", "chain", "content", "config", "main"],
 };
 
 interface Import {

@@ -6,14 +6,13 @@ import { RecordEventRequestSchema } from "../../gen/ts/anchord/v1/audit_service_
 import type { RecordEventRequest, RecordFilter } from "../../gen/ts/anchord/v1/audit_service_pb.js";
 import type { BatchSchema } from "../../gen/ts/anchord/v1/batch_pb.js";
 import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
-import type { LogIdentitySchema, SealedBatchSchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
-import type { AnchorSchema, RecordSchema } from "../../gen/ts/anchord/v1/record_pb.js";
-import { hex, hex0x } from "../core/bytes.js";
-import type { LogId } from "../core/head.js";
+import type { RecordSchema } from "../../gen/ts/anchord/v1/record_pb.js";
+import { hex } from "../core/bytes.js";
 import { bodyOf, canonicalHash, micros, requireJsonBody } from "../core/record.js";
 import type { Body, RecordDraft } from "../core/record.js";
-import type { Progress, StoredAnchor, StoredBatch } from "../store/batches.js";
+import { anchorOf, sealedOf, stateOf } from "../flow/receipt-message.js";
+import type { Progress, StoredBatch } from "../store/batches.js";
 import type { PlacedRecord, RecordQuery } from "../store/records.js";
 
 /** What a caller asks to record, as the flow takes it. Requires a valid request. Throws INVALID_FIELD. */
@@ -34,12 +33,6 @@ function requestHash(request: RecordEventRequest): Uint8Array {
   requireJsonBody(request.body as Body);
   const bare = { ...request, requestId: "", waitFor: RecordState.UNSPECIFIED };
   return canonicalHash(toJson(RecordEventRequestSchema, bare));
-}
-
-/** The state of the record at a position. */
-export function stateOf(seq: number, { anchored, final }: Progress): RecordState {
-  if (seq < final) return RecordState.FINAL;
-  return seq < anchored ? RecordState.ANCHORED : RecordState.ACCEPTED;
 }
 
 /** The state of a batch: that of its last record. */
@@ -85,33 +78,6 @@ export function batchOf(
     createTime: timestampFromMs(batch.createTime),
     gasUsed: BigInt(batch.anchor?.gasUsed ?? 0),
   };
-}
-
-/** What the head of a batch commits to. */
-export function sealedOf({
-  seal,
-  previousHead,
-}: StoredBatch): MessageInitShape<typeof SealedBatchSchema> {
-  return { ...seal, previousHead };
-}
-
-/** Where a batch stands on the chain. */
-export function anchorOf(anchor: StoredAnchor): MessageInitShape<typeof AnchorSchema> {
-  return {
-    transactionHash: hex0x(anchor.transactionHash),
-    blockNumber: BigInt(anchor.blockNumber),
-    blockHash: hex0x(anchor.blockHash),
-    blockTime: secondsOf(anchor.blockTime),
-  };
-}
-
-/** A log as callers see it. */
-export function identityOf({
-  chainId,
-  contract,
-  log,
-}: LogId): MessageInitShape<typeof LogIdentitySchema> {
-  return { chainId, contract, log };
 }
 
 /** A time in whole seconds. */

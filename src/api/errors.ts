@@ -36,11 +36,19 @@ const CODES: Readonly<Record<Reason, Code>> = {
   CURSOR_EXPIRED: Code.OutOfRange,
   SUBSCRIPTION_NOT_FOUND: Code.NotFound,
   SUBSCRIPTION_TAKEN_OVER: Code.Aborted,
+  EVIDENCE_NOT_FOUND: Code.NotFound,
+  EVIDENCE_TOO_LARGE: Code.InvalidArgument,
+  EVIDENCE_UNCONFIGURED: Code.FailedPrecondition,
+  CONTENT_UNAVAILABLE: Code.Unavailable,
+  CONTENT_NOT_KEPT: Code.FailedPrecondition,
+  CONTENT_LOST: Code.DataLoss,
+  RANGE_OUT_OF_BOUNDS: Code.OutOfRange,
 };
 
 const RETRYABLE: ReadonlySet<Reason> = new Set([
   "DATABASE_UNAVAILABLE",
   "CHAIN_UNAVAILABLE",
+  "CONTENT_UNAVAILABLE",
   "SHUTTING_DOWN",
   "OVERLOADED",
 ]);

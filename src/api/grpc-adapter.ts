@@ -277,8 +277,13 @@ function readMessage(method: DescMethod, bytes: Buffer, maxBytes: number): Messa
 }
 
 async function* readAll(call: Reading | Duplex, read: (bytes: Buffer) => Message) {
-  // The answer is still to be written when reading ends early, so the call is not destroyed then.
-  for await (const bytes of call.iterator({ destroyOnReturn: false })) yield read(bytes as Buffer);
+  try {
+    // The answer is still to be written when reading ends early, so the call is not destroyed then.
+    for await (const bytes of call.iterator({ destroyOnReturn: false }))
+      yield read(bytes as Buffer);
+  } catch (error) {
+    throw call.cancelled ? new ConnectError("the caller has gone", Code.Canceled) : error;
+  }
 }
 
 async function onlyResult(messages: unknown): Promise<unknown> {

@@ -9,6 +9,7 @@ import { file_anchord_v1_error_reason } from "../../gen/ts/anchord/v1/error_reas
 import { file_google_rpc_error_details } from "../../gen/ts/google/rpc/error_details_pb.js";
 import { addService } from "./grpc-adapter.js";
 import type { Served } from "./grpc-adapter.js";
+import { widenWindows } from "./grpc-window.js";
 
 /** Largest message that the doors accept. */
 export const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
@@ -45,6 +46,7 @@ export async function openGrpc(
   health.addToServer(server);
   reflection(services).addToServer(server);
   const port = await bind(server, address);
+  widenWindows(server);
   return {
     port,
     setServing: (serving) => {

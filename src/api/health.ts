@@ -2,6 +2,8 @@ import { fromJsonString } from "@bufbuild/protobuf";
 import { LogProblemSchema } from "../../gen/ts/anchord/v1/problem_pb.js";
 import type { AuditLog } from "../flow/audit-log.js";
 import { storedAudit } from "../store/audit.js";
+import { evidenceTotals } from "../store/evidence.js";
+import type { EvidenceTotals } from "../store/evidence.js";
 import { countRecords, logLength } from "../store/records.js";
 import { failedOperations } from "../store/operations.js";
 import { publicationBacklog } from "../store/publications.js";
@@ -21,11 +23,13 @@ export interface FlowState {
   readonly publishFailure: string | undefined;
   /** Multiaddrs at which peers can fetch what was published. */
   readonly contentAddresses: readonly string[];
+  /** What anchoring, keeping or watching over evidence last failed with; undefined if nothing fails. */
+  readonly evidenceFailure: string | undefined;
 }
 
 /**
- * `healthy`: all is well. `degraded`: records can be stored, but not be sealed or published now, or the
- * database does not agree with the chain. `unhealthy`: they cannot be stored.
+ * `healthy`: all is well. `degraded`: records can be stored, but something else does not work now, the database
+ * does not agree with the chain, or files of evidence are damaged. `unhealthy`: they cannot be stored.
  */
 export type HealthStatus = "healthy" | "degraded" | "unhealthy";
 
@@ -63,6 +67,22 @@ export interface Health {
     /** Multiaddrs of the embedded IPFS node: what IPFS_PEERS of another takes. */
     readonly addresses: readonly string[];
   };
+  readonly evidence: {
+    /** Whether evidence can be anchored and kept, and no file is known to be missing or altered. */
+    readonly healthy: boolean;
+    readonly error?: string;
+    /** Address of the EvidenceRegistry contract; absent where there is none, and no evidence is taken. */
+    readonly contractAddress?: string;
+    /** Evidence that is not on the chain yet. */
+    readonly unanchored: number;
+    /** Files that are not in the content store yet, are there unaltered, miss something, were altered. */
+    readonly pending: number;
+    readonly intact: number;
+    readonly missing: number;
+    readonly altered: number;
+    /** When the file that was looked at longest ago was; absent where none has been yet. */
+    readonly oldestCheckTime?: string;
+  };
   /** What the auditor says, on whichever replica it runs. */
   readonly integrity: {
     /** Whether no difference between database and chain is known. */
@@ -82,31 +102,37 @@ export interface Health {
 
 /** A check that asks every part how it is. It never rejects. */
 export function healthCheck(log: AuditLog, flow: () => Promise<FlowState>): () => Promise<Health> {
-  const threats = new ThreatCount(log.database);
-  return () => checkHealth(log, flow, threats);
+  const counts = {
+    threats: new ThreatCount(log.database),
+    evidence: new EvidenceCount(log.database),
+  };
+  return () => checkHealth(log, flow, counts);
 }
 
 async function checkHealth(
   log: AuditLog,
   flow: () => Promise<FlowState>,
-  threats: ThreatCount,
+  counts: { readonly threats: ThreatCount; readonly evidence: EvidenceCount },
 ): Promise<Health> {
   const [database, blockchain] = await Promise.all([databasePart(log), chainPart(log)]);
   const sealing = await sealingPart(log, flow, database.healthy);
   const publication = await publicationPart(log, flow, database.healthy);
+  const evidence = await evidencePart(log, flow, counts.evidence, database.healthy);
   const integrity = await integrityPart(log, sealing.lastBatch, database.healthy);
-  const works = [blockchain, sealing, publication, integrity].every(({ healthy }) => healthy);
+  const parts = [blockchain, sealing, publication, evidence, integrity];
+  const works = parts.every(({ healthy }) => healthy);
   return {
     status: !database.healthy ? "unhealthy" : works ? "healthy" : "degraded",
     service: "blockchain-bridge",
     timestamp: new Date().toISOString(),
     blockchain: {
       ...blockchain,
-      threatCount: database.healthy ? String(await threats.now()) : "0",
+      threatCount: database.healthy ? String(await counts.threats.now()) : "0",
     },
     database,
     sealing,
     publication,
+    evidence,
     integrity,
   };
 }
@@ -134,6 +160,28 @@ class ThreatCount {
     } catch {
       return threats;
     }
+  }
+}
+
+/** How long a count of evidence stands, in milliseconds: making one reads an index from end to end. */
+const COUNT_STANDS_MS = 5_000;
+
+/** How much evidence there is, or was some seconds ago. */
+class EvidenceCount {
+  #known: { readonly totals: Promise<EvidenceTotals>; readonly until: number } | undefined;
+
+  constructor(private readonly database: Database) {}
+
+  /** Whoever asks meanwhile gets the same count; one that fails is not kept. */
+  now(): Promise<EvidenceTotals> {
+    if (this.#known !== undefined && Date.now() < this.#known.until) return this.#known.totals;
+    const totals = evidenceTotals(this.database);
+    const known = { totals, until: Date.now() + COUNT_STANDS_MS };
+    this.#known = known;
+    totals.catch(() => {
+      if (this.#known === known) this.#known = undefined;
+    });
+    return totals;
   }
 }
 
@@ -170,15 +218,14 @@ async function sealingPart(
   flow: () => Promise<FlowState>,
   databaseAnswers: boolean,
 ): Promise<Health["sealing"]> {
-  const unknown = {
+  const unknown: Health["sealing"] = {
     healthy: false,
-    role: "none" as const,
+    role: "none",
     pending: 0,
     lastBatch: 0,
     failedOperations: 0,
   };
-  if (!databaseAnswers) return { ...unknown, error: "the database does not answer" };
-  try {
+  return partOf(unknown, databaseAnswers, async () => {
     const { leads, isLed, failure } = await flow();
     const [length, now, failed] = await Promise.all([
       logLength(database),
@@ -193,9 +240,7 @@ async function sealingPart(
       lastBatch: now.lastBatch,
       failedOperations: failed.count,
     };
-  } catch (error) {
-    return { ...unknown, error: messageOf(error) };
-  }
+  });
 }
 
 async function publicationPart(
@@ -203,9 +248,8 @@ async function publicationPart(
   flow: () => Promise<FlowState>,
   databaseAnswers: boolean,
 ): Promise<Health["publication"]> {
-  const unknown = { healthy: false, pending: 0, addresses: [] };
-  if (!databaseAnswers) return { ...unknown, error: "the database does not answer" };
-  try {
+  const unknown: Health["publication"] = { healthy: false, pending: 0, addresses: [] };
+  return partOf(unknown, databaseAnswers, async () => {
     const { publishFailure: failure, contentAddresses: addresses } = await flow();
     const { count: pending, since } = await publicationBacklog(database);
     return {
@@ -215,9 +259,34 @@ async function publicationPart(
       ...(since === undefined ? {} : { pendingSince: new Date(since).toISOString() }),
       addresses,
     };
-  } catch (error) {
-    return { ...unknown, error: messageOf(error) };
-  }
+  });
+}
+
+async function evidencePart(
+  { connection }: AuditLog,
+  flow: () => Promise<FlowState>,
+  totals: EvidenceCount,
+  databaseAnswers: boolean,
+): Promise<Health["evidence"]> {
+  const counts = { unanchored: 0, pending: 0, intact: 0, missing: 0, altered: 0 };
+  const contract = connection()?.identity.evidence;
+  const address = contract === undefined ? {} : { contractAddress: contract };
+  return partOf({ healthy: false, ...address, ...counts }, databaseAnswers, async () => {
+    const { evidenceFailure: failure } = await flow();
+    const { content, unanchored, oldestCheck } = await totals.now();
+    const { PENDING: pending, INTACT: intact, MISSING: missing, ALTERED: altered } = content;
+    const damage = `${missing} files are missing and ${altered} altered in the content store: ListEvidence names them`;
+    const error = failure ?? (missing + altered > 0 ? damage : undefined);
+    return {
+      healthy: error === undefined,
+      ...(error === undefined ? {} : { error }),
+      ...address,
+      ...{ unanchored, pending, intact, missing, altered },
+      ...(oldestCheck === undefined
+        ? {}
+        : { oldestCheckTime: new Date(oldestCheck).toISOString() }),
+    };
+  });
 }
 
 async function integrityPart(
@@ -225,9 +294,12 @@ async function integrityPart(
   batches: number,
   databaseAnswers: boolean,
 ): Promise<Health["integrity"]> {
-  const unknown = { healthy: false, batchesChecked: 0, batchesTotal: batches };
-  if (!databaseAnswers) return { ...unknown, error: "the database does not answer" };
-  try {
+  const unknown: Health["integrity"] = {
+    healthy: false,
+    batchesChecked: 0,
+    batchesTotal: batches,
+  };
+  return partOf(unknown, databaseAnswers, async () => {
     const audit = await storedAudit(database);
     if (audit === undefined) return { ...unknown, healthy: true };
     const { nextBatch, passStartTime, passEndTime, problem } = audit;
@@ -239,6 +311,18 @@ async function integrityPart(
       passStartTime: new Date(passStartTime).toISOString(),
       ...(passEndTime === undefined ? {} : { lastPassTime: new Date(passEndTime).toISOString() }),
     };
+  });
+}
+
+/** A part as the database shows it, or what is said of it where that cannot be known. */
+async function partOf<Part>(
+  unknown: Part,
+  databaseAnswers: boolean,
+  look: () => Promise<Part>,
+): Promise<Part> {
+  if (!databaseAnswers) return { ...unknown, error: "the database does not answer" };
+  try {
+    return await look();
   } catch (error) {
     return { ...unknown, error: messageOf(error) };
   }

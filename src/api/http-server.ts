@@ -1,7 +1,7 @@
 import { createServer } from "node:http";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { Code, createConnectRouter } from "@connectrpc/connect";
+import { Code, ConnectError, createConnectRouter } from "@connectrpc/connect";
 import type { Interceptor } from "@connectrpc/connect";
 import { codeFromString, codeToString } from "@connectrpc/connect/protocol-connect";
 import {
@@ -35,7 +35,9 @@ export async function openHttp(
   routes: RequestListener,
 ): Promise<HttpDoor> {
   const listener = connectListener(services, interceptors, routes);
-  const server = createServer(address.isOpen ? localOnly(listener) : listener);
+  // An upload may take as long as it takes; callers that are gone without a word are found by keepalive.
+  const options = { requestTimeout: 0, keepAlive: true };
+  const server = createServer(options, address.isOpen ? localOnly(listener) : listener);
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) =>
       reject(
@@ -93,13 +95,26 @@ function connectListener(
 }
 
 async function serve(handler: Universal, request: IncomingMessage, response: ServerResponse) {
+  // What is left of a request that was refused halfway is read, or its caller would not see the answer.
+  response.once("finish", () => request.resume());
   try {
     const universal = universalRequestFromNodeRequest(request, response, undefined, undefined);
-    await universalResponseToNodeResponse(await withReason(await handler(universal)), response);
+    const answer = await handler({ ...universal, body: bodyOf(request) });
+    await universalResponseToNodeResponse(await withReason(answer), response);
   } catch {
     // The request line or the host is no address, or the caller went away while we answered.
     if (response.headersSent) response.destroy();
     else response.writeHead(400).end();
+  }
+}
+
+/** The bytes of a request. It lives on when reading ends early: the answer is still to be written. */
+async function* bodyOf(request: IncomingMessage): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const bytes of request.iterator({ destroyOnReturn: false }))
+      yield bytes as Uint8Array;
+  } catch (error) {
+    throw new ConnectError("the caller has gone", Code.Canceled, undefined, undefined, error);
   }
 }
 

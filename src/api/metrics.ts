@@ -1,6 +1,16 @@
 import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { Health } from "./health.js";
 
+/** The parts of the service that can fail by themselves. */
+const PARTS = [
+  "blockchain",
+  "database",
+  "sealing",
+  "publication",
+  "evidence",
+  "integrity",
+] as const satisfies readonly (keyof Health)[];
+
 /** The numbers to graph, read when they are asked for. */
 export function createMetrics(health: () => Promise<Health>): Registry {
   const registry = new Registry();
@@ -29,6 +39,18 @@ export function createMetrics(health: () => Promise<Health>): Registry {
     "anchord_publication_lag_seconds",
     "Age of the oldest batch that is not in the content store yet, 0 if there is none",
   );
+  const unanchored = gauge("anchord_evidence_unanchored", "Evidence that is not on the chain yet");
+  const files = new Gauge({
+    name: "anchord_evidence_files",
+    help: "Files of evidence, by what has become of them: pending, intact, missing or altered",
+    labelNames: ["state"],
+    registers: [registry],
+    collect,
+  });
+  const oldestCheck = gauge(
+    "anchord_evidence_oldest_check_age_seconds",
+    "Time since the file of evidence was looked at that was longest ago, 0 if there is none",
+  );
   const audited = gauge(
     "anchord_audit_batches_checked",
     "Batches that the auditor's pass under way, or the last, has found to be right",
@@ -43,13 +65,10 @@ export function createMetrics(health: () => Promise<Health>): Registry {
   );
 
   async function refresh(): Promise<void> {
-    const { status, blockchain, database, sealing, publication, integrity } = await health();
+    const found = await health();
+    const { status, blockchain, sealing, publication, evidence, integrity } = found;
     healthy.set({ part: "service" }, status === "healthy" ? 1 : 0);
-    healthy.set({ part: "blockchain" }, blockchain.healthy ? 1 : 0);
-    healthy.set({ part: "database" }, database.healthy ? 1 : 0);
-    healthy.set({ part: "sealing" }, sealing.healthy ? 1 : 0);
-    healthy.set({ part: "publication" }, publication.healthy ? 1 : 0);
-    healthy.set({ part: "integrity" }, integrity.healthy ? 1 : 0);
+    for (const part of PARTS) healthy.set({ part }, found[part].healthy ? 1 : 0);
     pending.set(sealing.pending);
     batches.set(sealing.lastBatch);
     failed.set(sealing.failedOperations);
@@ -57,6 +76,12 @@ export function createMetrics(health: () => Promise<Health>): Registry {
     unpublished.set(publication.pending);
     const { pendingSince } = publication;
     publicationLag.set(pendingSince === undefined ? 0 : ageSeconds(pendingSince));
+    unanchored.set(evidence.unanchored);
+    for (const state of ["pending", "intact", "missing", "altered"] as const) {
+      files.set({ state }, evidence[state]);
+    }
+    const { oldestCheckTime } = evidence;
+    oldestCheck.set(oldestCheckTime === undefined ? 0 : ageSeconds(oldestCheckTime));
     const { batchesChecked, lastPassTime, passStartTime } = integrity;
     if (passStartTime === undefined) return; // what was last known of it still holds
     audited.set(batchesChecked);

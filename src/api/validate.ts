@@ -192,9 +192,11 @@ const MAKERS: Readonly<Record<string, Maker>> = {
       const pattern = new RegExp(bound, "u");
       return (value: string) => pattern.test(value);
     },
+    notIn: (bound: readonly string[]) => (value: string) => !bound.includes(value),
   }),
   double: known(NUMBER),
   int32: known(NUMBER),
+  uint64: known({ lt: (bound: bigint) => (value: bigint) => value < bound }),
   bytes: known({ len: (bound: bigint) => (value: Uint8Array) => value.length === Number(bound) }),
   enum: known({
     const: (bound: number) => (value: number) => value === bound,

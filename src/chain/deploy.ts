@@ -4,11 +4,12 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Where a contract was deployed. */
+/** Where the contracts were deployed: 0x and 40 lower-case hex digits each. */
 export interface Deployment {
-  /** 0x and 40 lower-case hex digits. */
-  readonly address: string;
-  readonly transactionHash: string;
+  /** Address of AuditLog. */
+  readonly contract: string;
+  /** Address of EvidenceRegistry. */
+  readonly evidence: string;
 }
 
 /** Compiling and deploying take seconds; a minute or two on a busy machine. */
@@ -16,20 +17,26 @@ const TIMEOUT_MS = 180_000;
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 
-/** The deployment of AuditLog that Truffle's artifacts in a folder record for a chain. */
+/** Where Truffle's artifacts in a folder have the contracts on a chain; undefined where one is missing. */
 export function readDeployment(buildDir: string, chainId: bigint): Deployment | undefined {
-  const file = join(buildDir, "AuditLog.json");
-  if (!existsSync(file)) return undefined;
-  const { networks } = JSON.parse(readFileSync(file, "utf8")) as {
-    networks: Record<string, { address: string; transactionHash: string } | undefined>;
-  };
-  const network = networks[chainId.toString()];
-  return (
-    network && { address: network.address.toLowerCase(), transactionHash: network.transactionHash }
-  );
+  const contract = addressOf("AuditLog", buildDir, chainId);
+  const evidence = addressOf("EvidenceRegistry", buildDir, chainId);
+  return contract === undefined || evidence === undefined ? undefined : { contract, evidence };
 }
 
-/** Runs Truffle's migrations against a node; the key's account pays, and becomes admin and sealer. */
+function addressOf(name: string, buildDir: string, chainId: bigint): string | undefined {
+  const file = join(buildDir, `${name}.json`);
+  if (!existsSync(file)) return undefined;
+  const { networks } = JSON.parse(readFileSync(file, "utf8")) as {
+    networks: Record<string, { address: string } | undefined>;
+  };
+  return networks[chainId.toString()]?.address.toLowerCase();
+}
+
+/**
+ * Runs Truffle's migrations against a node, which deploy what is not there yet; the key's account pays,
+ * and gets every role.
+ */
 export async function runMigrations(
   rpcUrl: string,
   buildDir: string,

@@ -12,11 +12,62 @@ export interface Block {
 
 /** A seal that the chain has, as the contract announced it. */
 export interface SealedEvent {
+  readonly type: "sealed";
   readonly seal: BatchSeal;
   readonly head: Uint8Array;
   readonly transactionHash: string;
   readonly blockNumber: number;
   readonly blockHash: string;
+}
+
+/** An anchor that the registry announced. */
+export interface EvidenceEvent {
+  readonly type: "evidence";
+  /** SHA-256 of the subject. */
+  readonly subjectKey: Uint8Array;
+  /** SHA-256 of the file. */
+  readonly digest: Uint8Array;
+  /** Id of the record that tells of it, as whoever anchored it said; 32 zero bytes for none. */
+  readonly ref: Uint8Array;
+  /** Binary CID, as whoever anchored it said; empty for none. */
+  readonly cid: Uint8Array;
+  /** The account that anchored it: 0x and 40 lower-case hex digits. */
+  readonly submitter: string;
+  readonly transactionHash: string;
+  readonly blockNumber: number;
+  readonly blockHash: string;
+  /** Position of the log in its block. */
+  readonly logIndex: number;
+}
+
+/** What one of the contracts announced. */
+export type ContractEvent = SealedEvent | EvidenceEvent;
+
+/** The contracts of a service, and its log. */
+export interface Contracts extends LogId {
+  /** Address of EvidenceRegistry: 0x and 40 lower-case hex digits; undefined where there is none. */
+  readonly evidence: string | undefined;
+}
+
+/** Evidence on its way into the registry. */
+export interface EvidenceItem {
+  /** SHA-256 of the subject. */
+  readonly subjectKey: Uint8Array;
+  /** SHA-256 of the file. */
+  readonly digest: Uint8Array;
+  /** Id of the record that tells of it. */
+  readonly ref: Uint8Array;
+  /** Binary CID, at most 64 bytes; empty for none. */
+  readonly cid: Uint8Array;
+}
+
+/** The anchor of evidence, as the registry has it. */
+export interface EvidenceAnchor {
+  /** The account that anchored it: 0x and 40 lower-case hex digits. */
+  readonly submitter: string;
+  /** Block time in seconds. */
+  readonly time: number;
+  readonly blockNumber: number;
 }
 
 /** A mined transaction. */
@@ -58,18 +109,29 @@ export interface Chain extends ReceiptChain {
   /** Number of the block that the node calls finalized; undefined where it names none. */
   finalizedNumber(): Promise<number | undefined>;
   /**
-   * The seals of a log in a range of blocks, both ends included, in chain order. Rejects with a
-   * `RangeRefused` when the node finds the range, or what is in it, too large.
+   * The seals of a log, and the anchors of the registry where there is one, in a range of blocks, both
+   * ends included, in chain order. Rejects with a `RangeRefused` when the node finds the range, or what
+   * is in it, too large.
    */
-  sealedEvents(id: LogId, fromBlock: number, toBlock: number): Promise<SealedEvent[]>;
-  /** The seals of a log in one block, by its hash; rejects where the node does not have the block. */
-  sealedEventsIn(id: LogId, blockHash: string): Promise<SealedEvent[]>;
+  events(of: Contracts, fromBlock: number, toBlock: number): Promise<ContractEvent[]>;
+  /** The same in one block, by its hash; rejects where the node does not have the block. */
+  eventsIn(of: Contracts, blockHash: string): Promise<ContractEvent[]>;
   /** The number and head of the last batch of a log. */
   lastSealed(id: LogId): Promise<{ readonly number: bigint; readonly head: Uint8Array }>;
   /** The work that a head must carry, in leading zero hex digits. */
   minimumDifficulty(contract: string): Promise<number>;
   /** Whether the account may seal. */
   maySeal(contract: string, account: string): Promise<boolean>;
+  /** Whether an EvidenceRegistry contract of a version that we know answers at the address. */
+  isEvidenceRegistry(contract: string): Promise<boolean>;
+  /** Whether the account may anchor evidence. */
+  mayAnchor(contract: string, account: string): Promise<boolean>;
+  /** Undefined where the registry has no such anchor; rejects where the node does not know the registry. */
+  evidenceAnchor(
+    contract: string,
+    subjectKey: Uint8Array,
+    digest: Uint8Array,
+  ): Promise<EvidenceAnchor | undefined>;
   /** Undefined where no block has the transaction. */
   mined(transactionHash: string): Promise<Mined | undefined>;
   /** The next nonce of an account in the latest block. */
@@ -78,7 +140,12 @@ export interface Chain extends ReceiptChain {
   fees(): Promise<Fees>;
   /** The call data of a seal. */
   sealCall(id: LogId, previousHead: Uint8Array, seal: BatchSeal): Call;
-  /** Runs a call without sending it. Resolves to the revert's name and arguments, or undefined. */
+  /** The call data that anchors evidence. Requires at least one item. */
+  anchorCall(contract: string, items: readonly EvidenceItem[]): Call;
+  /**
+   * Runs a call of either contract without sending it. Resolves to the revert's name and arguments, or
+   * undefined.
+   */
   preflight(call: Call, from: string): Promise<string | undefined>;
   /**
    * Hands a signed transaction to the node. Resolves also when the node knows it already; rejects with

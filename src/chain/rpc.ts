@@ -14,6 +14,17 @@ export class RpcFault extends Error {
   }
 }
 
+/** An event of a contract, as a node has it. */
+export interface RpcLog {
+  readonly address: string;
+  readonly data: string;
+  readonly topics: readonly string[];
+  readonly transactionHash: string;
+  readonly blockNumber: string;
+  readonly blockHash: string;
+  readonly logIndex: string;
+}
+
 /** Calls a method of the node; rejects with CHAIN_UNAVAILABLE or an RpcFault. */
 export type Rpc = <T>(method: string, ...params: readonly unknown[]) => Promise<T>;
 
@@ -34,6 +45,23 @@ export function connectRpc(url: string, timeoutMs = 10_000): Rpc {
       clearTimeout(timer);
     }
   };
+}
+
+/** A number as nodes take it. */
+export function quantity(value: number): string {
+  return `0x${value.toString(16)}`;
+}
+
+/** Whether a node's error is about the call, not about the node, such as a rate limit. */
+export function isRevert(error: unknown): error is RpcFault {
+  return error instanceof RpcFault && (error.data !== undefined || /revert/i.test(error.message));
+}
+
+/** CHAIN_UNAVAILABLE in place of an error that the node answered with. */
+export function asUnavailable(error: unknown): unknown {
+  if (!(error instanceof RpcFault)) return error;
+  const message = `the chain's node refuses to answer (${error.message}): try again`;
+  return new AnchordError("CHAIN_UNAVAILABLE", message, { cause: error });
 }
 
 function asFault(error: unknown): Error {

@@ -44,6 +44,12 @@ export function createSigner(privateKey: string): Signer {
   };
 }
 
+/** The call that a signed transaction makes. Requires one of EIP-1559. */
+export function callOf(transaction: Uint8Array): Call {
+  const { to, data, gasLimit } = TransactionFactory.fromSerializedData(transaction);
+  return { to: String(to), data: hex0x(data), gas: Number(gasLimit) };
+}
+
 /** The fees that a signed transaction offers. Requires one of EIP-1559. */
 export function feesOf(transaction: Uint8Array): Fees {
   const { maxFeePerGas, maxPriorityFeePerGas } = TransactionFactory.fromSerializedData(

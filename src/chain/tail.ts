@@ -1,8 +1,10 @@
 import { hex0x, unhex } from "../core/bytes.js";
-import type { LogId } from "../core/head.js";
 import { AnchordError } from "../core/errors.js";
 import { RangeRefused } from "./port.js";
-import type { Block, Chain, SealedEvent } from "./port.js";
+import type { Block, Chain, ContractEvent, Contracts } from "./port.js";
+
+/** Most blocks that are asked for at once. */
+export const BLOCK_RANGE = 1_000;
 
 /** A block that was followed. */
 export interface KnownBlock {
@@ -22,18 +24,18 @@ export interface TailState {
   readonly blocks: readonly KnownBlock[];
 }
 
-/** A seal in a block that was followed. */
-export interface FollowedSeal extends SealedEvent {
+/** What a contract announced in a block that was followed. */
+export type FollowedEvent = ContractEvent & {
   /** The block's time, in seconds since 1970. */
   readonly blockTime: number;
-}
+};
 
 /** What a chain did since it was last looked at. */
 export type ChainStep =
   | {
       readonly type: "advanced";
       readonly blocks: readonly KnownBlock[];
-      readonly seals: readonly FollowedSeal[];
+      readonly events: readonly FollowedEvent[];
       readonly blockNumber: number;
       readonly confirmedNumber: number;
       readonly finalNumber: number;
@@ -99,7 +101,7 @@ class ChainMoved extends Error {
  */
 export async function* chainSteps(
   chain: Chain,
-  id: LogId,
+  of: Contracts,
   state: TailState,
   options: TailOptions,
 ): AsyncGenerator<ChainStep> {
@@ -134,7 +136,7 @@ export async function* chainSteps(
   while (blockNumber < latest.number) {
     const from = blockNumber + 1;
     const step = await range.read((count) =>
-      readRange(chain, id, {
+      readRange(chain, of, {
         from,
         to: Math.min(latest.number, blockNumber + count),
         remembered,
@@ -148,33 +150,30 @@ export async function* chainSteps(
   }
   const isMoreCertain = final > state.finalNumber || confirmed > confirmedNumber;
   if (isMoreCertain && fork === latest.number) {
-    yield { type: "advanced", blocks: [], seals: [], blockNumber, ...levelsAt(blockNumber) };
+    yield { type: "advanced", blocks: [], events: [], blockNumber, ...levelsAt(blockNumber) };
   }
 }
 
 /**
- * The seals of a range of blocks, both ends included, in chain order, with the last block of each part
+ * The events of a range of blocks, both ends included, in chain order, with the last block of each part
  * that was read. Whether the blocks are still those of the chain is not asked.
  */
-export async function* sealsBetween(
+export async function* eventsBetween(
   chain: Chain,
-  id: LogId,
+  of: Contracts,
   fromBlock: number,
   toBlock: number,
-): AsyncGenerator<{ readonly to: number; readonly seals: readonly FollowedSeal[] }> {
-  const range = new ShrinkingRange(PART);
+): AsyncGenerator<{ readonly to: number; readonly events: readonly FollowedEvent[] }> {
+  const range = new ShrinkingRange(BLOCK_RANGE);
   for (let from = fromBlock; from <= toBlock;) {
     const part = await range.read(async (count) => {
       const to = Math.min(toBlock, from + count - 1);
-      return { to, seals: await timed(chain, await chain.sealedEvents(id, from, to), new Map()) };
+      return { to, events: await timed(chain, await chain.events(of, from, to), new Map()) };
     });
     yield part;
     from = part.to + 1;
   }
 }
-
-/** Blocks of one part of a range. */
-const PART = 1_000;
 
 /** How many blocks a node is asked for at once: half as many after a refusal, slowly more again. */
 class ShrinkingRange {
@@ -229,13 +228,13 @@ async function hashAt(chain: Chain, number: number, latest: Block): Promise<stri
 }
 
 /**
- * Reads a range of blocks; those above `remembered` one by one, with their links checked. Their seals
+ * Reads a range of blocks; those above `remembered` one by one, with their links checked. Their events
  * are asked for by the block's hash: asked for by number, a node that lags or has just changed forks
  * leaves out what it does not have, without a word.
  */
 async function readRange(
   chain: Chain,
-  id: LogId,
+  of: Contracts,
   range: {
     readonly from: number;
     readonly to: number;
@@ -246,7 +245,7 @@ async function readRange(
 ) {
   const { from, to, remembered, latest } = range;
   const recent = Math.max(from, Math.min(to, remembered));
-  const events = recent > from ? await chain.sealedEvents(id, from, recent - 1) : [];
+  const found = recent > from ? await chain.events(of, from, recent - 1) : [];
   const read = new Map<number, Block>();
   let previous = range.parent;
   for (let number = recent; number <= to; number++) {
@@ -256,28 +255,31 @@ async function readRange(
     }
     previous = { number, hash: unhex(block.hash) };
     read.set(number, block);
-    events.push(...(await chain.sealedEventsIn(id, block.hash)));
+    found.push(...(await chain.eventsIn(of, block.hash)));
   }
-  const seals = await timed(chain, events, read);
+  const events = await timed(chain, found, read);
   const blocks = [...read.values()].map(({ number, hash }) => ({ number, hash: unhex(hash) }));
-  return { type: "advanced" as const, blocks, seals, blockNumber: to };
+  return { type: "advanced" as const, blocks, events, blockNumber: to };
 }
 
-/** The seals with the times of their blocks, of which some were read already. */
+/** The events with the times of their blocks, of which some were read already. */
 async function timed(
   chain: Chain,
-  events: readonly SealedEvent[],
+  found: readonly ContractEvent[],
   read: ReadonlyMap<number, Block>,
-): Promise<FollowedSeal[]> {
-  const seals: FollowedSeal[] = [];
-  for (const event of events) {
-    const block = read.get(event.blockNumber) ?? (await requireBlock(chain, event.blockNumber));
+): Promise<FollowedEvent[]> {
+  const events: FollowedEvent[] = [];
+  const blocks = new Map(read);
+  for (const event of found) {
+    const { blockNumber } = event;
+    const block = blocks.get(blockNumber) ?? (await requireBlock(chain, blockNumber));
+    blocks.set(blockNumber, block);
     if (block.hash !== event.blockHash) {
       throw new ChainMoved(`block ${block.number} was replaced while it was read`);
     }
-    seals.push({ ...event, blockTime: block.time });
+    events.push({ ...event, blockTime: block.time });
   }
-  return seals;
+  return events;
 }
 
 async function requireBlock(chain: Chain, number: number): Promise<Block> {

@@ -1,6 +1,7 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { EventKind, Finality } from "../../gen/ts/anchord/v1/event_pb.js";
+import { EventKind, Finality, OperationKind } from "../../gen/ts/anchord/v1/event_pb.js";
 import type { Event } from "../../gen/ts/anchord/v1/event_pb.js";
+import { typeOf } from "../core/record.js";
 import { printable } from "./printable.js";
 
 const WIDTHS = [24, 17, 11, 9, 7, 9];
@@ -13,9 +14,13 @@ export function eventHeader(): string {
 /** An event in columns, safe to show on a terminal. */
 export function eventLine({ kind, finality, createTime, payload }: Event): string {
   const time = createTime === undefined ? "" : timestampDate(createTime).toISOString();
-  const name = (EventKind[kind] ?? "").toLowerCase().replaceAll("_", ".");
   const level = finality === Finality.UNSPECIFIED ? "" : (Finality[finality] ?? "").toLowerCase();
-  return row([time, name, level, ...whatOf(payload)].map((cell) => printable(cell)));
+  return row([time, kindName(kind), level, ...whatOf(payload)].map((cell) => printable(cell)));
+}
+
+/** The name of a kind on the command line, such as record.anchored. */
+export function kindName(kind: EventKind): string {
+  return (EventKind[kind] ?? "").toLowerCase().replaceAll("_", ".");
 }
 
 /** Block, batch, record, and what it is about. */
@@ -24,7 +29,7 @@ function whatOf(payload: Event["payload"]): string[] {
     case "record": {
       const { anchor, batchNumber, sequence, subject, body, id } = payload.value;
       const block = anchor === undefined ? "" : `${anchor.blockNumber}`;
-      const type = body.case === "custom" ? body.value.type : (body.case ?? "");
+      const type = body.case === undefined ? "" : typeOf(body);
       return [block, `${batchNumber ?? ""}`, `${sequence}`, `${subject} ${type} ${id}`];
     }
     case "batch": {
@@ -33,8 +38,9 @@ function whatOf(payload: Event["payload"]): string[] {
       return [block, `${sealed?.number ?? ""}`, "", `${sealed?.size ?? 0n} records`];
     }
     case "operationFailure": {
-      const { batchNumber, transactionHash, reason } = payload.value;
-      return ["", `${batchNumber}`, "", `${transactionHash}: ${reason}`];
+      const { batchNumber, transactionHash, reason, kind } = payload.value;
+      const batch = kind === OperationKind.SEAL ? `${batchNumber}` : "";
+      return ["", batch, "", `${transactionHash}: ${reason}`];
     }
     case "problem": {
       const { batchNumber, sequence, column, message } = payload.value;

@@ -11,7 +11,7 @@ import type {
   SubscribeEventsResponse,
 } from "../../gen/ts/anchord/v1/event_service_pb.js";
 import { ErrorInfoSchema } from "../../gen/ts/google/rpc/error_details_pb.js";
-import { eventHeader, eventLine } from "./event-line.js";
+import { eventHeader, eventLine, kindName } from "./event-line.js";
 import { ExitCode } from "./exit-code.js";
 import { printable } from "./printable.js";
 import { connectServer, reportFailure, withServer } from "./server.js";
@@ -157,11 +157,6 @@ function writeCursor(file: string, cursor: string): void {
 const KINDS = Object.values(EventKind)
   .filter((kind): kind is EventKind => typeof kind === "number" && kind !== EventKind.UNSPECIFIED)
   .map(kindName);
-
-/** The name of a kind on the command line, such as record.anchored. */
-function kindName(kind: EventKind): string {
-  return (EventKind[kind] ?? "").toLowerCase().replaceAll("_", ".");
-}
 
 function eventKind(text: string, before: EventKind[] = []): EventKind[] {
   const kind = EventKind[text.toUpperCase().replaceAll(".", "_") as keyof typeof EventKind];

@@ -30,8 +30,9 @@ async function sync(options: Options): Promise<number> {
   const { fromBlock, toBlock } = options;
   try {
     for await (const step of client.syncBlocks({ fromBlock, toBlock })) {
-      const { blocksRead, blocksTotal, batchesFound, batchesMended } = step;
-      const counts = `${batchesFound} batches found, ${batchesMended} mended`;
+      const { blocksRead, blocksTotal } = step;
+      const batches = `${step.batchesFound} batches found, ${step.batchesMended} mended`;
+      const counts = `${batches}, ${step.evidenceFound} anchors of evidence found, ${step.evidenceMended} mended`;
       if (step.done) process.stdout.write(`${blocksRead} blocks read, ${counts}\n`);
       else process.stderr.write(`block ${blocksRead} of ${blocksTotal}, ${counts}\n`);
     }

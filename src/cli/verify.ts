@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { Command, InvalidArgumentError } from "commander";
 import { web3Chain } from "../chain/web3.js";
+import { looksLikeCar } from "../core/car.js";
 import { AnchordError, messageOf } from "../core/errors.js";
 import { logIdOf } from "../core/head.js";
 import { receiptFromJson } from "../core/receipt-json.js";
@@ -8,51 +8,69 @@ import { checkReceipt } from "../core/receipt.js";
 import type { ReceiptCheck } from "../core/receipt.js";
 import { entryText } from "./entry-text.js";
 import { ExitCode } from "./exit-code.js";
+import { Input } from "./input.js";
 import { printable } from "./printable.js";
+import { trustText } from "./trust.js";
+import type { VerifyOptions } from "./trust.js";
+import { verifyBundle } from "./verify-bundle.js";
 
-interface Options {
-  readonly rpc: string;
-  readonly chainId?: bigint;
-  readonly contract?: string;
-  readonly log?: string;
-}
-
-/** `anchord verify`: checks a receipt against a chain, without the service. */
+/** `anchord verify`: checks a receipt or a bundle against a chain, without the service. */
 export function verifyCommand(): Command {
   return new Command("verify")
-    .description("Check a receipt against any Ethereum RPC node, without the service.")
-    .argument("<receipt>", "JSON file of a receipt, or - for standard input")
+    .description("Check a receipt or a bundle against any Ethereum RPC node, without the service.")
+    .argument("<file>", "JSON file of a receipt, CAR file of a bundle, or - for standard input")
     .requiredOption("--rpc <url>", "HTTP address of an Ethereum node", nodeAddress)
-    .option("--chain-id <id>", "the chain that the receipt must be for", chainId)
+    .option("--chain-id <id>", "the chain that it must be for", chainId)
     .option("--contract <address>", "the AuditLog contract that it must be for", address)
     .option("--log <name>", "the log that it must be for, by its LOG_NAME")
+    .option("--registry <address>", "the EvidenceRegistry that a bundle must be for", address)
+    .option("--file <file>", "a file that must be the one that a bundle is about")
     .addHelpText(
       "after",
       "\nExit codes: 0 valid, 1 false, 2 usage, 3 not anchored yet, 4 the node cannot be reached.",
     )
-    .action(async (file: string, options: Options) => {
+    .action(async (file: string, options: VerifyOptions) => {
       process.exitCode = await verify(file, options);
     });
 }
 
-async function verify(file: string, options: Options): Promise<number> {
-  let text: string;
+async function verify(name: string, options: VerifyOptions): Promise<number> {
+  const inputs: Input[] = [];
   try {
-    text = readFileSync(file === "-" ? 0 : file, "utf8");
+    for (const each of [name, options.file]) {
+      if (each !== undefined) inputs.push(await Input.open(each));
+    }
   } catch (error) {
-    process.stderr.write(`anchord: ${messageOf(error)}\n`);
-    return ExitCode.usage;
+    return usage(messageOf(error));
   }
+  const [input, original] = inputs as [Input, Input?];
   try {
-    return report(await check(text, options), options);
+    const isBundle = looksLikeCar(input.start) || name.endsWith(".car");
+    return isBundle
+      ? await verifyBundle(input.bytes(), original?.bytes(), options)
+      : await verifyReceipt(input, options);
   } catch (error) {
     if (!(error instanceof AnchordError) || error.reason !== "CHAIN_UNAVAILABLE") throw error;
     process.stderr.write(`UNREACHABLE: ${printable(error.message)}\n`);
     return ExitCode.unreachable;
+  } finally {
+    for (const each of inputs) each.close();
   }
 }
 
-async function check(text: string, options: Options): Promise<ReceiptCheck> {
+async function verifyReceipt(input: Input, options: VerifyOptions): Promise<number> {
+  if (options.file !== undefined || options.registry !== undefined) {
+    return usage("--file and --registry are for bundles, and this is a receipt");
+  }
+  return report(await check(await input.text(), options), options);
+}
+
+function usage(message: string): number {
+  process.stderr.write(`anchord: ${printable(message)}\n`);
+  return ExitCode.usage;
+}
+
+async function check(text: string, options: VerifyOptions): Promise<ReceiptCheck> {
   const { rpc, chainId: chain, contract, log } = options;
   let receipt;
   try {
@@ -65,13 +83,13 @@ async function check(text: string, options: Options): Promise<ReceiptCheck> {
 }
 
 /** Prints what was found, and returns the exit code. */
-function report(found: ReceiptCheck, options: Options): number {
+function report(found: ReceiptCheck, options: VerifyOptions): number {
   const print = (line: string) => process.stdout.write(`${line}\n`);
   switch (found.verdict) {
     case "valid": {
       print(entryText(found.entry));
       print(`VALID: record ${found.id} is on the chain since ${timeText(found.batch.time)}`);
-      print(trustText(options));
+      print(trustText(options, "receipt"));
       return ExitCode.ok;
     }
     case "not-anchored":
@@ -82,18 +100,6 @@ function report(found: ReceiptCheck, options: Options): number {
       print(`FALSE at step ${found.step}: ${printable(found.message)}`);
       return ExitCode.failed;
   }
-}
-
-/** Whose word the verdict rests on. An address may hold a key, so only its host is shown. */
-function trustText({ rpc, chainId: chain, contract, log }: Options): string {
-  const assumed = [
-    ...(chain === undefined ? ["the chain (give --chain-id)"] : []),
-    ...(contract === undefined ? ["the contract (give --contract)"] : []),
-    ...(log === undefined ? ["the log (give --log)"] : []),
-  ];
-  const node = `Trusted: the node at ${new URL(rpc).host}`;
-  if (assumed.length === 0) return node;
-  return `${node}, and the receipt's own word for ${assumed.join(", ")}`;
 }
 
 function timeText(seconds: bigint): string {

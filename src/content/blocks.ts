@@ -1,12 +1,15 @@
 import { randomUUID } from "node:crypto";
-import { open, readFile, readdir, rename, rm, stat } from "node:fs/promises";
+import { access, open, readFile, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { hex, sameBytes, sha256 } from "../core/bytes.js";
-import { AnchordError, messageOf } from "../core/errors.js";
-import { codeOf, makeFolder, syncFolder } from "./files.js";
+import { hex, sameBytes, sha256, unhex } from "../core/bytes.js";
+import { codeOf, eachOf, makeFolder, storageFailure, syncFolder } from "./files.js";
+import type { Condition } from "./port.js";
 
 /** How old a file must be that a crash has left before it is finished. */
 const LITTER_MS = 60 * 60 * 1000;
+
+/** How many files are moved at once. */
+const MOVES = 8;
 
 /**
  * Blocks in a folder, each in a file named by its SHA-256, so that `sha256sum` can check them. Several
@@ -23,37 +26,67 @@ export class BlockFiles {
 
   /** The block, if it is there and undamaged. */
   async read(digest: Uint8Array): Promise<Uint8Array | undefined> {
-    try {
-      const block = await readFile(this.#file(digest));
-      return sameBytes(sha256(block), digest) ? block : undefined;
-    } catch (error) {
-      // What the disk cannot read any more is damaged, and may be had from a peer.
-      if (["ENOENT", "EIO"].includes(codeOf(error))) return undefined;
-      throw this.#failure("read", error);
-    }
+    const found = await this.#look(digest);
+    return typeof found === "string" ? undefined : found;
+  }
+
+  /** What there is of the block. */
+  async check(digest: Uint8Array): Promise<Condition> {
+    const found = await this.#look(digest);
+    return typeof found === "string" ? found : "intact";
   }
 
   /** Keeps a block; resolves once no crash can lose it. */
   async write(digest: Uint8Array, block: Uint8Array): Promise<void> {
     const file = this.#file(digest);
     const intact = (await this.read(digest)) !== undefined;
-    try {
+    await this.#writing(async () => {
       await this.#make(dirname(file));
       if (!intact) await this.#replace(file, block);
       await syncFolder(dirname(file)); // also where another writer has only just put it there
-    } catch (error) {
-      this.#made.clear(); // someone may have removed them
-      throw this.#failure("write to", error);
-    }
+    });
   }
 
-  /** Whether there is a file for the block. */
-  async has(digest: Uint8Array): Promise<boolean> {
+  /**
+   * Moves the blocks of another folder here, where they are not already, intact. Resolves to the digests
+   * of all once no crash can lose them. Requires files named by their SHA-256, which are durable.
+   */
+  async adopt(folder: string): Promise<Uint8Array[]> {
+    const names = await readdir(folder).catch((error: unknown) => {
+      throw storageFailure("read", folder, error);
+    });
+    const digests = names.map((name) => unhex(name));
+    await eachOf(digests, MOVES, (digest) => this.#adopt(folder, digest));
+    const folders = new Set(digests.map((digest) => dirname(this.#file(digest))));
+    await this.#writing(() => eachOf([...folders], MOVES, syncFolder));
+    return digests;
+  }
+
+  async #adopt(folder: string, digest: Uint8Array): Promise<void> {
+    const [from, to] = [join(folder, hex(digest)), this.#file(digest)];
+    if ((await this.check(digest)) === "intact") return;
+    await this.#writing(async () => {
+      await this.#make(dirname(to));
+      try {
+        await rename(from, to);
+      } catch (error) {
+        if (codeOf(error) === "ENOENT" && (await isThere(to))) return; // someone else has moved it
+        if (codeOf(error) !== "EXDEV") throw error;
+        await this.#replace(to, await readFile(from));
+      }
+    });
+  }
+
+  /** The block, or why it cannot be had. */
+  async #look(digest: Uint8Array): Promise<Uint8Array | "missing" | "altered"> {
     try {
-      return (await stat(this.#file(digest))).isFile();
+      const block = await readFile(this.#file(digest));
+      return sameBytes(sha256(block), digest) ? block : "altered";
     } catch (error) {
-      if (codeOf(error) === "ENOENT") return false;
-      throw this.#failure("read", error);
+      if (codeOf(error) === "ENOENT") return "missing";
+      // What the disk cannot read any more is damaged, and may be had from a peer.
+      if (codeOf(error) === "EIO") return "altered";
+      throw storageFailure("read", this.#folder, error);
     }
   }
 
@@ -91,18 +124,21 @@ export class BlockFiles {
     return making;
   }
 
-  #failure(doing: string, error: unknown): Error {
-    const code = codeOf(error);
-    if (code === "ENOSPC" || code === "EDQUOT") {
-      const message = "the disk under the content store is full: free some space and try again";
-      return new AnchordError("STORAGE_FULL", message, { cause: error });
+  async #writing(write: () => Promise<void>): Promise<void> {
+    try {
+      await write();
+    } catch (error) {
+      this.#made.clear(); // someone may have removed them
+      throw storageFailure("write to", this.#folder, error);
     }
-    return new Error(
-      `the content store cannot ${doing} ${this.#folder} (${code || messageOf(error)}): ` +
-        "it must be a folder that the service may read and write",
-      { cause: error },
-    );
   }
+}
+
+async function isThere(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Removes what crashes have left; what another process is writing now is younger. */

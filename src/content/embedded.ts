@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { sameBytes, sha256 } from "../core/bytes.js";
+import { hex, sameBytes, sha256 } from "../core/bytes.js";
 import { BlockFiles } from "./blocks.js";
 import type { Network } from "./network.js";
-import type { ContentStore } from "./port.js";
+import type { Condition, ContentStore, StagedBlocks } from "./port.js";
 
 /** How long peers may take to come up with a block, in milliseconds. */
 const FETCH_MS = 10_000;
@@ -67,8 +67,12 @@ class EmbeddedNode implements EmbeddedContent {
     return local ?? (await unlessAborted(this.#fetchOnce(digest), signal));
   }
 
-  has(digest: Uint8Array): Promise<boolean> {
-    return this.#files.has(digest);
+  check(digest: Uint8Array): Promise<Condition> {
+    return this.#files.check(digest);
+  }
+
+  async keep({ folder }: StagedBlocks): Promise<void> {
+    for (const digest of await this.#files.adopt(folder)) await this.#announce(digest);
   }
 
   addresses(): string[] {
@@ -83,9 +87,15 @@ class EmbeddedNode implements EmbeddedContent {
     await network?.stop();
   }
 
+  /** Gives a block that has come to whoever waits for it. It is read only for those here. */
+  async #announce(digest: Uint8Array): Promise<void> {
+    const isAwaited = this.#fetches.has(hex(digest));
+    this.#network?.offer(digest, isAwaited ? await this.#files.read(digest) : undefined);
+  }
+
   /** All who want one block share its fetch. */
   #fetchOnce(digest: Uint8Array): Promise<Uint8Array | undefined> {
-    const key = Buffer.from(digest).toString("hex");
+    const key = hex(digest);
     const running = this.#fetches.get(key);
     if (running !== undefined) return running;
     const fetching = this.#fetch(digest).finally(() => this.#fetches.delete(key));

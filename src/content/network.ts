@@ -67,8 +67,8 @@ export interface Network {
   hasPeers(): boolean;
   /** A block from whichever peer has it first; rejects when the signal aborts. */
   want(digest: Uint8Array, signal: AbortSignal): Promise<Uint8Array>;
-  /** Sends a block to the connected peers that want it. */
-  offer(digest: Uint8Array, block: Uint8Array): void;
+  /** Sends a block to the connected peers that want it and, where it is given, to whoever here does. */
+  offer(digest: Uint8Array, block: Uint8Array | undefined): void;
   stop(): Promise<void>;
 }
 
@@ -93,7 +93,7 @@ export async function startNetwork(options: NetworkOptions): Promise<Network> {
     offer: (digest, block) => {
       const cid = cidOf(digest);
       serving.offer(cid.multihash.bytes);
-      bitswap.notify(cid, block).catch(() => undefined); // whoever here waits for it
+      if (block !== undefined) bitswap.notify(cid, block).catch(() => undefined);
     },
     stop: async () => {
       stopping.abort();

@@ -19,7 +19,14 @@ export type Reason =
   | "INVALID_CURSOR"
   | "CURSOR_EXPIRED"
   | "SUBSCRIPTION_NOT_FOUND"
-  | "SUBSCRIPTION_TAKEN_OVER";
+  | "SUBSCRIPTION_TAKEN_OVER"
+  | "EVIDENCE_NOT_FOUND"
+  | "EVIDENCE_TOO_LARGE"
+  | "EVIDENCE_UNCONFIGURED"
+  | "CONTENT_UNAVAILABLE"
+  | "CONTENT_NOT_KEPT"
+  | "CONTENT_LOST"
+  | "RANGE_OUT_OF_BOUNDS";
 
 /** A field that breaks a rule: its path in the request, and what the rule is. */
 export interface FieldViolation {

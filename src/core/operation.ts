@@ -1,9 +1,24 @@
+/** What a contract call does. SEAL: seals a batch. EVIDENCE: anchors a group of evidence. */
+export type OperationKind = "SEAL" | "EVIDENCE";
+
+/** What a contract call is for, as long as the log lives: the batch or the group, by its number. */
+export interface Purpose {
+  readonly kind: OperationKind;
+  readonly number: number;
+}
+
+/** Names a purpose where people read it. */
+export function purposeName({ kind, number }: Purpose): string {
+  return kind === "SEAL" ? `batch ${number}` : `evidence group ${number}`;
+}
+
 /**
- * The state of a signed contract call. SENT: the chain may have it at any time. MINED: it is in a
- * block. DROPPED: another transaction was mined in its place. FAILED: it ended without effect, and a
- * reason says why.
+ * The state of a signed contract call. SENT: the chain may have it at any time. REFUSED: the node would
+ * not have it, so that its nonce is free to others; it is offered again. MINED: it is in a block.
+ * DROPPED: another transaction was mined in its place. FAILED: it ended without effect, and a reason
+ * says why.
  */
-export type OperationState = "SENT" | "MINED" | "DROPPED" | "FAILED";
+export type OperationState = "SENT" | "REFUSED" | "MINED" | "DROPPED" | "FAILED";
 
 /** A signed transaction, as it is broadcast again and again until it is mined. */
 export interface SignedCall {

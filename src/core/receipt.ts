@@ -110,7 +110,7 @@ function checkEntry(receipt: Receipt): Entry {
 }
 
 /** Whether it has the entry alone: what an accepted record has before it is anchored. */
-function isBare({ identity, trail, inclusion, batch, anchor }: Receipt): boolean {
+export function isBare({ identity, trail, inclusion, batch, anchor }: Receipt): boolean {
   return [identity, trail, inclusion, batch, anchor].every((part) => part === undefined);
 }
 

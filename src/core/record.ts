@@ -57,6 +57,8 @@ const TYPE_NAMES = {
   login: "login",
   configChange: "config_change",
   complaint: "complaint",
+  evidenceAdded: "evidence_added",
+  evidenceChecked: "evidence_checked",
 } as const satisfies Record<Exclude<Body["case"], "custom">, string>;
 
 const BUILT_IN: ReadonlySet<string> = new Set([...Object.values(TYPE_NAMES), "custom"]);
@@ -71,14 +73,15 @@ const MAX_DETAILS_DEPTH = 32;
 export function encodeRecord(
   draft: RecordDraft,
   options: {
-    readonly scale: Scale;
+    /** The scale of threats that do not name theirs. Default: 0 to 100. */
+    readonly scale?: Scale;
     readonly now?: Date;
     readonly salt?: Uint8Array;
-  },
+  } = {},
 ): EncodedRecord {
   const acceptTime = timestampFromMs((options.now ?? new Date()).getTime());
   const occurTime = draft.occurTime ?? acceptTime;
-  const { body, details } = detach(deriveBody(draft.body, options.scale));
+  const { body, details } = detach(deriveBody(draft.body, options.scale ?? ThreatScale.HUNDRED));
   const entry = toBinary(EntrySchema, {
     $typeName: EntrySchema.typeName,
     salt: options.salt ?? salt(),
@@ -112,6 +115,11 @@ export function requireJsonBody(body: Body): void {
   if (struct !== undefined) requireSayable(struct, path);
 }
 
+/** Refuses details that a record cannot keep, by the path of their field. Throws INVALID_FIELD. */
+export function requireDetails(details: JsonObject | undefined, field: string): void {
+  if (details !== undefined) detailsText(details, field);
+}
+
 /** The columns that an entry calls for. */
 export function columnsOf(entry: Entry): RecordColumns {
   return {
@@ -142,6 +150,9 @@ export function decodeEntry(bytes: Uint8Array): Entry {
   if (detach(entry.body).details !== "") throw new Error("the body has details of its own");
   if (entry.details !== "" && !isCanonicalObject(entry.details)) {
     throw new Error("details are not a canonical JSON object");
+  }
+  if (entry.details !== "" && entry.body.case === "evidenceChecked") {
+    throw new Error("an evidence_checked has no details");
   }
   return entry;
 }
@@ -175,7 +186,8 @@ export function severityOf(score: number, scale: Scale): Exclude<ThreatSeverity,
   return ThreatSeverity.LOW;
 }
 
-function typeOf(body: Body): string {
+/** The record type of a body. */
+export function typeOf(body: Body): string {
   return body.case === "custom" ? body.value.type : TYPE_NAMES[body.case];
 }
 
@@ -217,8 +229,12 @@ function detach(body: Body): { body: Body; details: string } {
 /** The free part of a body: the name of its field, its path in a request, and what it has. */
 function freePart(body: Body) {
   const name = body.case === "custom" ? "data" : "details";
-  const struct = body.case === "custom" ? body.value.data : body.value.details;
+  const struct = body.case === "custom" ? body.value.data : detailsOf(body.value);
   return { name, path: `${protoName(body.case)}.${name}`, struct };
+}
+
+function detailsOf(value: Exclude<Body, { case: "custom" }>["value"]): JsonObject | undefined {
+  return "details" in value ? value.details : undefined;
 }
 
 function protoName(name: Body["case"]): string {

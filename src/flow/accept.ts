@@ -124,7 +124,8 @@ function settle({ records, line, resolve, reject }: Waiting, result: UnitResult)
   );
 }
 
-function reused({ requestId, takenBy, index }: Reused): AnchordError {
+/** The refusal of a request id that was used before for something else. */
+export function reused({ requestId, takenBy, index }: Reused): AnchordError {
   return new AnchordError(
     "REQUEST_ID_REUSED",
     `request_id "${requestId}" was used for another body: use a new one for a new event`,

@@ -1,8 +1,10 @@
 import { randomBytes } from "node:crypto";
+import type { Transaction } from "kysely";
 import { placeRecords } from "../core/batch.js";
 import type { Unplaced } from "../core/batch.js";
 import { hex, sameBytes, sha256, ZERO32 } from "../core/bytes.js";
 import { messageOf } from "../core/errors.js";
+import { contentColumns, evidenceColumns } from "../core/evidence.js";
 import { genesisHead, nextHead } from "../core/head.js";
 import type { BatchSeal, LogId } from "../core/head.js";
 import { merkleRoot } from "../core/merkle.js";
@@ -15,9 +17,11 @@ import { adoptRecords, clearRemains } from "../store/adopt.js";
 import { insertBatch, lastBatch } from "../store/batches.js";
 import type { StoredBatch } from "../store/batches.js";
 import type { Database } from "../store/database.js";
+import { adoptContent, adoptEvidence } from "../store/evidence.js";
 import { renewEpoch } from "../store/feed.js";
 import { insertPublication } from "../store/publications.js";
 import { trailEnds } from "../store/records.js";
+import type { Tables } from "../store/tables.js";
 import { faultPoint } from "./faults.js";
 import type { Archive } from "./publish.js";
 
@@ -61,11 +65,26 @@ export async function adoptBatch(
   await database.transact(async (trx) => {
     await clearRemains(trx, Number(seal.number), firstSeq);
     await adoptRecords(trx, firstSeq, records);
+    for (const [i, record] of records.entries()) await adoptEvidenceOf(trx, record, firstSeq + i);
     await insertBatch(trx, batch, leaves);
     await insertPublication(trx, Number(seal.number), keyId, Date.now());
     await renewEpoch(trx, hex(randomBytes(8)));
   });
   await faultPoint("adopt.after-commit");
+}
+
+/** What a record says of evidence. */
+async function adoptEvidenceOf(
+  trx: Transaction<Tables>,
+  { id, entry: bytes, columns }: EncodedRecord,
+  seq: number,
+): Promise<void> {
+  if (!columns.type.startsWith("evidence_")) return; // most are none, and need not be decoded
+  const entry = decodeEntry(bytes);
+  const added = evidenceColumns(entry);
+  if (added !== undefined) await adoptEvidence(trx, { id, seq, caller: entry.caller }, added);
+  const checked = contentColumns(entry);
+  if (checked !== undefined) await adoptContent(trx, checked.recordId, checked);
 }
 
 function notAdoptable({ number }: BatchSeal, why: string): NotAdoptable {

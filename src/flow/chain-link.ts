@@ -1,8 +1,10 @@
 import type { Logger } from "pino";
 import type { Signer } from "../chain/signer.js";
 import type { Chain, SealedEvent } from "../chain/port.js";
+import { BLOCK_RANGE } from "../chain/tail.js";
 import type { Finality } from "../chain/tail.js";
 import { adoptBatch } from "./adopt.js";
+import { Anchorer } from "./anchor.js";
 import { Auditor } from "./auditor.js";
 import { followChain } from "./follow.js";
 import type { Database } from "../store/database.js";
@@ -16,11 +18,15 @@ import { Publisher } from "./publish.js";
 import type { Archive } from "./publish.js";
 import { retentionLoop } from "./retention.js";
 import { Sealer } from "./sealer.js";
+import { recordStrangers } from "./strangers.js";
+import { Submitter } from "./submit.js";
 
 /** How to reach the chain: found anew whenever the connection is. */
 export interface ChainAccess {
   readonly chain: Chain;
   readonly contract: string;
+  /** Address of EvidenceRegistry; undefined where the operator has none. */
+  readonly evidence: string | undefined;
   readonly signer: Signer;
   /** Whether the node still runs; a node of somebody else's always does, as far as we can help. */
   readonly isAlive: () => Promise<boolean>;
@@ -46,10 +52,9 @@ export interface ChainLinkParts {
   readonly logger: Logger;
 }
 
-/** Most blocks that are asked for at once. */
-export const BLOCK_RANGE = 1_000;
 const WATCH_MS = 2_000;
 const SEAL_IDLE_MS = 1_000;
+const ANCHOR_IDLE_MS = 1_000;
 const PUBLISH_IDLE_MS = 5_000;
 
 /** Looks at one and the same head behind ours after which the blocks above it count as gone. */
@@ -57,11 +62,12 @@ const LOOKS_AT_SHORTER = 60;
 
 const NOT_BEHIND = { headHash: undefined, looks: 0 } as const;
 
-/** Keeps the chain connected, and while this daemon leads, sealing and following. */
+/** Keeps the chain connected, and while this daemon leads, sealing, anchoring and following. */
 export class ChainLink {
   readonly #leader: Leader;
   readonly #connecting: Loop;
   readonly #sealing: Loop;
+  readonly #anchoring: Loop;
   readonly #following: Loop;
   readonly #publishing: Loop;
   readonly #auditor: Auditor;
@@ -72,9 +78,12 @@ export class ChainLink {
         readonly access: ChainAccess;
         readonly connection: ChainConnection;
         readonly sealer: Sealer;
+        /** Undefined where there is no EvidenceRegistry. */
+        readonly anchorer: Anchorer | undefined;
       }
     | undefined;
 
+  #isAtEnd = false;
   #behind: { readonly headHash: string | undefined; readonly looks: number } = NOT_BEHIND;
 
   constructor(private readonly parts: ChainLinkParts) {
@@ -85,6 +94,7 @@ export class ChainLink {
       log,
     });
     this.#sealing = new Loop("seal", () => this.#seal(), { idleMs: SEAL_IDLE_MS, log });
+    this.#anchoring = new Loop("anchor", () => this.#anchor(), { idleMs: ANCHOR_IDLE_MS, log });
     this.#following = new Loop("follow", () => this.#follow(), { idleMs: pollMs, log });
     this.#publisher = new Publisher(database, parts.archive);
     this.#publishing = new Loop("publish", () => this.#publish(), {
@@ -106,6 +116,16 @@ export class ChainLink {
     return this.#connected?.connection;
   }
 
+  /** Whether this daemon seals, anchors and follows. */
+  get leads(): boolean {
+    return this.#leader.leads;
+  }
+
+  /** Whether this daemon has followed the chain to its end, so that the database misses nothing of it. */
+  get isAtEnd(): boolean {
+    return this.leads && this.#isAtEnd && this.#following.failure === undefined;
+  }
+
   /** What the health check shows. */
   async state() {
     const leads = this.#leader.leads;
@@ -114,6 +134,7 @@ export class ChainLink {
       leads,
       isLed,
       failure: this.#failure,
+      anchorFailure: this.#anchoring.failure,
       publishFailure: this.#publishing.failure,
       contentAddresses: this.parts.archive.content.addresses(),
     };
@@ -129,13 +150,22 @@ export class ChainLink {
     if (this.#connected !== undefined) return;
     const { database, log, open, archive, maxRecords, logger } = this.parts;
     const access = await open();
-    const { chain, contract, signer } = access;
-    const identity = await connectLog(database, chain, contract, log);
+    const { chain, contract, evidence, signer } = access;
+    const identity = await connectLog(database, chain, { contract, evidence, log });
+    const submitter = new Submitter({
+      database,
+      chain,
+      signer,
+      identity,
+      onBroadcast: () => this.#following.wake(),
+      log: logger,
+    });
     const sealer = new Sealer({
       database,
       chain,
       signer,
       identity,
+      submitter,
       keys: archive.keys,
       maxRecords,
       isAwaited: () => this.parts.watch.isAwaited,
@@ -143,15 +173,18 @@ export class ChainLink {
         this.#publisher.offer(number, publication);
         this.#publishing.wake();
       },
-      onBroadcast: () => this.#following.wake(),
-      log: logger,
     });
     const adopt = async (event: SealedEvent) => {
       await adoptBatch(database, archive, identity, event);
       logger.warn({ batch: Number(event.seal.number) }, "adopted a batch that the database missed");
     };
     const connection = { chain, identity, sealer: signer.address, adopt };
-    this.#connected = { access, connection, sealer };
+    const { evidence: registry } = identity;
+    const anchorer =
+      registry === undefined
+        ? undefined
+        : new Anchorer({ database, chain, signer, identity, submitter, registry });
+    this.#connected = { access, connection, sealer, anchorer };
     this.wake();
   }
 
@@ -160,6 +193,7 @@ export class ChainLink {
       this.#leader,
       this.#connecting,
       this.#sealing,
+      this.#anchoring,
       this.#following,
       this.#publishing,
       this.#auditor,
@@ -173,18 +207,21 @@ export class ChainLink {
     this.#following.wake();
   }
 
-  /** Says that there is something to seal. */
+  /** Says that there is something to seal, and perhaps to anchor. */
   wake(): void {
     this.#sealing.wake();
+    this.#anchoring.wake();
   }
 
-  /** Says that somebody waits for it to be sealed. */
+  /** Says that somebody waits for it to be on the chain. */
   hurry(): void {
     this.#sealing.hurry();
+    this.#anchoring.hurry();
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.#connecting.stop(), this.#sealing.stop(), this.#following.stop()]);
+    await Promise.all([this.#connecting.stop(), this.#following.stop()]);
+    await Promise.all([this.#sealing.stop(), this.#anchoring.stop()]);
     await this.#publishing.stop();
     await Promise.all([this.#auditor.stop(), this.#retention.stop()]);
     await this.#leader.stop();
@@ -192,7 +229,7 @@ export class ChainLink {
 
   #elected(): void {
     this.#connected?.sealer.reset();
-    this.#sealing.wake();
+    this.wake();
     this.#following.wake();
   }
 
@@ -211,6 +248,12 @@ export class ChainLink {
     return this.#connected.sealer.turn();
   }
 
+  async #anchor(): Promise<Turn> {
+    if (this.#connected?.anchorer === undefined || !this.#leader.leads) return "idle";
+    if (this.#following.failure !== undefined) return "idle";
+    return this.#connected.anchorer.turn();
+  }
+
   async #follow(): Promise<Turn> {
     if (this.#connected === undefined || !this.#leader.leads) return "idle";
     const { database, finality, watch } = this.parts;
@@ -220,10 +263,12 @@ export class ChainLink {
     const { changed, behind } = await followChain(database, chain, identity, options, adopt);
     const looks = behind === this.#behind.headHash ? this.#behind.looks + 1 : 1;
     this.#behind = behind === undefined ? NOT_BEHIND : { headHash: behind, looks };
-    if (changed) {
+    this.#isAtEnd = behind === undefined;
+    const strangers = this.#isAtEnd ? await recordStrangers(database, identity.chainId) : 0;
+    if (changed || strangers > 0) {
       watch.changed();
       this.parts.onFollowed?.();
-      this.#sealing.wake();
+      this.wake();
     }
     return "idle";
   }

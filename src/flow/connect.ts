@@ -2,7 +2,7 @@ import { sameBytes } from "../core/bytes.js";
 import type { LogId } from "../core/head.js";
 import type { Chain } from "../chain/port.js";
 import type { Database } from "../store/database.js";
-import { storedIdentity, storeIdentity } from "../store/chain-position.js";
+import { storedIdentity, storeEvidenceContract, storeIdentity } from "../store/chain-position.js";
 import type { StoredIdentity } from "../store/chain-position.js";
 
 /** The configuration and the chain do not fit together; the message says what to change. */
@@ -10,15 +10,18 @@ export class Misconfigured extends Error {
   override readonly name = "Misconfigured";
 }
 
+/** The contracts and the log, as the configuration names them. */
+export type ConfiguredLog = Pick<StoredIdentity, "contract" | "evidence" | "log">;
+
 /**
- * Makes sure that chain, contract, log and database belong together, and fixes it at the first
- * contact. Throws Misconfigured where they do not; rejects with CHAIN_UNAVAILABLE to be tried again.
+ * Makes sure that chain, contracts, log and database belong together, and fixes it at the first contact;
+ * the registry of evidence at the first where there is one. Throws Misconfigured where they do not;
+ * rejects with CHAIN_UNAVAILABLE to be tried again.
  */
 export async function connectLog(
   database: Database,
   chain: Chain,
-  contract: string,
-  log: Uint8Array,
+  { contract, evidence, log }: ConfiguredLog,
   options: {
     /** Whether an empty database may take over a log that has batches: to be rebuilt from it. */
     readonly mayHaveBatches: boolean;
@@ -26,18 +29,28 @@ export async function connectLog(
 ): Promise<StoredIdentity> {
   const chainId = await chain.chainId();
   const genesisHash = await chain.genesisHash();
+  const found = { chainId, genesisHash, contract, evidence, log };
   const stored = await storedIdentity(database);
-  if (stored !== undefined) checkSame(stored, { chainId, genesisHash, contract, log });
-  if (!(await chain.isAuditLog(contract))) {
-    throw new Misconfigured(
-      `there is no AuditLog contract of anchord at ${contract} on chain ${chainId}: deploy one with ` +
-        "`npm run migrate` and set BLOCKCHAIN_CONTRACT_ADDRESS to the address that it prints",
-    );
-  }
-  if (stored !== undefined) return stored;
-  const found = { chainId, genesisHash, contract, log };
+  if (stored !== undefined) checkSame(stored, found);
+  await requireAuditLog(chain, found);
+  if (evidence !== undefined) await requireRegistry(chain, { chainId, evidence });
+  const identity = stored ?? (await firstContact(database, chain, found, options.mayHaveBatches));
+  if (evidence === undefined || identity.evidence !== undefined) return identity;
+  await storeEvidenceContract(database, evidence);
+  return asStored(database, { ...identity, evidence });
+}
+
+type Found = Omit<StoredIdentity, "deployBlock">;
+
+/** Fixes which log the database belongs to. Throws where the log has batches that it may not have. */
+async function firstContact(
+  database: Database,
+  chain: Chain,
+  found: Found,
+  mayHaveBatches: boolean,
+): Promise<StoredIdentity> {
   const { number } = await chain.lastSealed(found);
-  if (number > 0n && !options.mayHaveBatches) {
+  if (number > 0n && !mayHaveBatches) {
     throw new Misconfigured(
       `the log has ${number} batches on chain that this empty database does not know: bring them back ` +
         "with `anchord rebuild`, or use the database that sealed them, or another LOG_NAME",
@@ -45,14 +58,46 @@ export async function connectLog(
   }
   const deployBlock =
     number > 0n ? await firstSealBlock(chain, found) : (await chain.latestBlock()).number + 1;
-  const identity = { ...found, deployBlock };
-  await storeIdentity(database, identity);
-  return (await storedIdentity(database)) ?? identity;
+  await storeIdentity(database, { ...found, deployBlock });
+  return asStored(database, { ...found, deployBlock });
 }
 
-type Found = Omit<StoredIdentity, "deployBlock">;
+/** What the database has after it was told: another daemon may have been first. */
+async function asStored(database: Database, told: StoredIdentity): Promise<StoredIdentity> {
+  const stored = (await storedIdentity(database)) ?? told;
+  checkSame(stored, told);
+  return stored;
+}
 
-function checkSame(stored: StoredIdentity, found: Found): void {
+async function requireAuditLog(
+  chain: Chain,
+  { chainId, contract }: Pick<Found, "chainId" | "contract">,
+): Promise<void> {
+  if (await chain.isAuditLog(contract)) return;
+  const hint = (await chain.isEvidenceRegistry(contract))
+    ? "what stands there is EvidenceRegistry, which belongs into EVIDENCE_CONTRACT_ADDRESS: "
+    : "";
+  throw new Misconfigured(
+    `there is no AuditLog contract of anchord at ${contract} on chain ${chainId}: ${hint}deploy one with ` +
+      "`npm run migrate` and set BLOCKCHAIN_CONTRACT_ADDRESS to the address that it prints",
+  );
+}
+
+async function requireRegistry(
+  chain: Chain,
+  { chainId, evidence }: { readonly chainId: bigint; readonly evidence: string },
+): Promise<void> {
+  if (await chain.isEvidenceRegistry(evidence)) return;
+  const hint = (await chain.isAuditLog(evidence))
+    ? "what stands there is AuditLog, which belongs into BLOCKCHAIN_CONTRACT_ADDRESS: "
+    : "";
+  throw new Misconfigured(
+    `there is no EvidenceRegistry contract of anchord at ${evidence} on chain ${chainId}: ${hint}deploy ` +
+      "one with `npm run migrate` and set EVIDENCE_CONTRACT_ADDRESS to the address that it prints",
+  );
+}
+
+function checkSame(stored: Found, found: Found): void {
   const differ = (what: string, theirs: unknown, ours: unknown) =>
     new Misconfigured(
       `this database belongs to ${what} ${ours}, but the configuration leads to ${theirs}: ` +
@@ -66,6 +111,11 @@ function checkSame(stored: StoredIdentity, found: Found): void {
     throw differ("contract", found.contract, stored.contract);
   }
   if (!sameBytes(stored.log, found.log)) throw differ("another log:", "LOG_NAME", "LOG_NAME");
+  if (stored.evidence === undefined || stored.evidence === found.evidence) return;
+  throw new Misconfigured(
+    `the evidence in this database is anchored in contract ${stored.evidence}, not in ` +
+      `${found.evidence ?? "none"}: set EVIDENCE_CONTRACT_ADDRESS to ${stored.evidence}`,
+  );
 }
 
 /** The first block that is not older than the first batch, whose time the contract knows. */

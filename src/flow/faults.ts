@@ -13,6 +13,11 @@ export type FaultPoint =
   | "follow.after-commit"
   | "publish.before-manifest"
   | "publish.before-commit"
+  | "evidence.before-commit"
+  | "evidence.after-commit"
+  | "evidence.after-keep"
+  | "anchor.before-commit"
+  | "anchor.after-commit"
   | "adopt.before-commit"
   | "adopt.after-commit";
 

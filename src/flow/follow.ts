@@ -1,22 +1,36 @@
+import type { Transaction } from "kysely";
 import { sameBytes, unhex } from "../core/bytes.js";
-import type { LogId } from "../core/head.js";
-import type { Chain, SealedEvent } from "../chain/port.js";
+import type { Chain, Contracts, EvidenceEvent, SealedEvent } from "../chain/port.js";
 import { chainSteps, rememberedFrom } from "../chain/tail.js";
-import type { ChainStep, FollowedSeal, TailOptions } from "../chain/tail.js";
-import { anchorBatch, anchoredBatches, findBatch, retractAbove } from "../store/batches.js";
+import type { ChainStep, FollowedEvent, TailOptions } from "../chain/tail.js";
+import { lockTail } from "../store/append.js";
+import {
+  anchorBatch,
+  anchoredBatches,
+  findBatch,
+  retractAbove,
+  unanchoredBatches,
+} from "../store/batches.js";
 import type { AnchoredBatch, StoredAnchor } from "../store/batches.js";
 import {
   chainPosition,
   followedBlocks,
   forgetBlocks,
+  movePosition,
   rememberBlocks,
-  setPosition,
 } from "../store/chain-position.js";
 import type { ChainPosition } from "../store/chain-position.js";
 import type { Database } from "../store/database.js";
+import {
+  anchorEvidence,
+  retractEvidenceAbove,
+  unanchoredGroups,
+} from "../store/evidence-anchors.js";
+import type { StrangeAnchor } from "../store/evidence.js";
 import { appendFeed, Level } from "../store/feed.js";
 import type { BatchHappening } from "../store/feed.js";
 import { mineOperation, reopenOperations } from "../store/operations.js";
+import type { Tables } from "../store/tables.js";
 import { faultPoint } from "./faults.js";
 
 /** The chain has a batch of our log that is not ours: another writer, or an old database. */
@@ -39,7 +53,7 @@ export type Adopt = (event: SealedEvent) => Promise<void>;
 export async function followChain(
   database: Database,
   chain: Chain,
-  id: LogId,
+  of: Contracts,
   options: TailOptions,
   adopt: Adopt,
 ): Promise<Followed> {
@@ -47,7 +61,7 @@ export async function followChain(
   if (position === undefined) return { changed: false, behind: undefined };
   const state = { ...position, blocks: await followedBlocks(database) };
   let changed = false;
-  for await (const step of chainSteps(chain, id, state, options)) {
+  for await (const step of chainSteps(chain, of, state, options)) {
     if (step.type === "behind") return { changed, behind: step.headHash };
     position =
       step.type === "reorganised"
@@ -58,7 +72,8 @@ export async function followChain(
   return { changed, behind: undefined };
 
   /** The seals of a step with their anchors, every one of a batch that the database has. */
-  async function ours({ seals }: Advance): Promise<[number, StoredAnchor][]> {
+  async function ours({ events }: Advance): Promise<[number, StoredAnchor][]> {
+    const seals = events.filter((event) => event.type === "sealed");
     const anchors = await inParallel(seals, (event) => anchorOf(chain, event));
     for (const event of seals) await requireOurs(database, event, adopt);
     return seals.map(({ seal }, i) => [Number(seal.number), anchors[i] as StoredAnchor]);
@@ -71,14 +86,15 @@ type Advance = ChainStep & { readonly type: "advanced" };
 async function applyReorganisation(
   database: Database,
   toBlock: number,
-  { confirmedNumber, finalNumber }: ChainPosition,
+  position: ChainPosition,
 ): Promise<ChainPosition> {
-  const position = {
-    blockNumber: toBlock,
-    confirmedNumber: Math.min(confirmedNumber, toBlock),
-    finalNumber,
-  };
-  await database.transact(async (trx) => {
+  const { confirmedNumber, finalNumber } = position;
+  return database.transact(async (trx) => {
+    const moved = await movePosition(trx, position, {
+      blockNumber: toBlock,
+      confirmedNumber: Math.min(confirmedNumber, toBlock),
+      finalNumber,
+    });
     const left = await anchoredBatches(trx, toBlock, Number.MAX_SAFE_INTEGER);
     const retracted = left.map(({ number, anchor }): BatchHappening => {
       const level = anchor.blockNumber <= confirmedNumber ? Level.Confirmed : Level.Provisional;
@@ -86,11 +102,12 @@ async function applyReorganisation(
     });
     await appendFeed(trx, retracted.reverse(), finalNumber);
     await retractAbove(trx, toBlock);
-    await reopenOperations(trx);
+    await reopenOperations(trx, "SEAL", unanchoredBatches(trx));
+    await retractEvidenceAbove(trx, toBlock);
+    await reopenOperations(trx, "EVIDENCE", unanchoredGroups(trx));
     await forgetBlocks(trx, { above: toBlock });
-    await setPosition(trx, position);
+    return moved;
   });
-  return position;
 }
 
 async function applyAdvance(
@@ -110,11 +127,15 @@ async function applyAdvance(
   const { blockNumber, confirmedNumber, finalNumber, blocks } = step;
   const oldest = rememberedFrom(blockNumber, finalNumber, options.confirmations);
   await faultPoint("follow.before-commit");
-  await database.transact(async (trx) => {
+  const moved = await database.transact(async (trx) => {
+    const next = await movePosition(trx, position, { blockNumber, confirmedNumber, finalNumber });
     for (const [number, anchor] of seals) {
       await anchorBatch(trx, number, anchor);
-      await mineOperation(trx, number, anchor.transactionHash);
+      await mineOperation(trx, { kind: "SEAL", number }, anchor.transactionHash);
     }
+    const anchors = step.events.filter((event) => event.type === "evidence");
+    if (anchors.length > 0) await lockTail(trx, 0); // evidence may be accepted at this moment
+    for (const event of anchors) await noteEvidence(trx, event);
     const provisional = seals.map(([number, anchor]) => ({ number, anchor }));
     const confirmed = await anchoredBatches(trx, position.confirmedNumber, confirmedNumber);
     const final = await anchoredBatches(trx, position.finalNumber, finalNumber);
@@ -126,10 +147,34 @@ async function applyAdvance(
     await appendFeed(trx, happenings, position.finalNumber);
     await rememberBlocks(trx, blocks);
     await forgetBlocks(trx, { below: oldest });
-    await setPosition(trx, { blockNumber, confirmedNumber, finalNumber });
+    return next;
   });
   await faultPoint("follow.after-commit");
-  return { blockNumber, confirmedNumber, finalNumber };
+  return moved;
+}
+
+/** Notes an anchor of evidence, and that the operation of its group is mined where it was the last one. */
+export async function noteEvidence(
+  trx: Transaction<Tables>,
+  event: EvidenceEvent & FollowedEvent,
+): Promise<void> {
+  const found = evidenceAnchorOf(event);
+  const group = await anchorEvidence(trx, found);
+  if (group === undefined) return;
+  await mineOperation(trx, { kind: "EVIDENCE", number: group }, found.anchor.transactionHash);
+}
+
+/** An anchor of evidence, as it is stored. */
+export function evidenceAnchorOf(event: EvidenceEvent & FollowedEvent): StrangeAnchor {
+  const { subjectKey, digest, cid, logIndex, blockNumber, blockTime } = event;
+  const anchor = {
+    submitter: unhex(event.submitter),
+    transactionHash: unhex(event.transactionHash),
+    blockNumber,
+    blockHash: unhex(event.blockHash),
+    blockTime,
+  };
+  return { subjectKey, digest, cid, logIndex, anchor };
 }
 
 /** The happening of a batch's coming to stand at a level. */
@@ -158,7 +203,7 @@ export async function requireOurs(
 }
 
 /** Where a seal stands, as the batch's row has it. */
-export async function anchorOf(chain: Chain, event: FollowedSeal): Promise<StoredAnchor> {
+export async function anchorOf(chain: Chain, event: FollowedEvent): Promise<StoredAnchor> {
   const mined = await chain.mined(event.transactionHash);
   if (mined?.blockHash !== event.blockHash) {
     throw new Error(`block ${event.blockNumber} was replaced while it was read`);
@@ -176,7 +221,10 @@ export async function anchorOf(chain: Chain, event: FollowedSeal): Promise<Store
 const MOST_REQUESTS = 16;
 
 /** Results in the order of the items, a bounded number of them in the making at once. */
-async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+export async function inParallel<T, R>(
+  items: readonly T[],
+  work: (item: T) => Promise<R>,
+): Promise<R[]> {
   const results: R[] = [];
   for (let at = 0; at < items.length; at += MOST_REQUESTS) {
     results.push(...(await Promise.all(items.slice(at, at + MOST_REQUESTS).map(work))));

@@ -5,8 +5,11 @@ import type { Progress } from "../store/batches.js";
 /** How often a replica that does not follow the chain itself looks, while somebody waits. */
 const POLL_MS = 200;
 
+/** Whether what somebody waits for has come about; it may look for itself. A rejection means: not yet. */
+export type Condition = (progress: Progress) => boolean | Promise<boolean>;
+
 interface Waiter {
-  isMet(progress: Progress): boolean;
+  readonly isMet: Condition;
   resolve(progress: Progress | undefined): void;
 }
 
@@ -31,10 +34,7 @@ export class ProgressWatch {
    * Resolves to the progress that meets the condition, or to undefined when the signal aborts. Never
    * rejects.
    */
-  async until(
-    isMet: (progress: Progress) => boolean,
-    signal: AbortSignal,
-  ): Promise<Progress | undefined> {
+  async until(isMet: Condition, signal: AbortSignal): Promise<Progress | undefined> {
     if (signal.aborted) return undefined;
     let resolve: Waiter["resolve"] = () => undefined;
     const met = new Promise<Progress | undefined>((settle) => (resolve = settle));
@@ -63,7 +63,10 @@ export class ProgressWatch {
     // A failed look is no reason to give up waiting: the next one follows.
     const now = await progress(this.database).catch(() => undefined);
     if (now === undefined) return;
-    for (const waiter of this.#waiters) if (waiter.isMet(now)) waiter.resolve(now);
+    const look = async ({ isMet, resolve }: Waiter) => {
+      if (await isMet(now)) resolve(now);
+    };
+    await Promise.allSettled([...this.#waiters].map(look));
   }
 
   #schedule(): void {

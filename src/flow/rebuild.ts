@@ -1,12 +1,13 @@
 import type { Chain, SealedEvent } from "../chain/port.js";
+import { BLOCK_RANGE } from "../chain/tail.js";
 import type { Finality } from "../chain/tail.js";
 import { lastBatch } from "../store/batches.js";
 import type { Database } from "../store/database.js";
 import { hasOperations } from "../store/operations.js";
 import { logLength } from "../store/records.js";
 import { adoptBatch } from "./adopt.js";
-import { BLOCK_RANGE } from "./chain-link.js";
 import { connectLog, Misconfigured } from "./connect.js";
+import type { ConfiguredLog } from "./connect.js";
 import { followChain } from "./follow.js";
 import type { Archive } from "./publish.js";
 
@@ -26,13 +27,12 @@ export interface RebuildProgress {
 export async function rebuildDatabase(
   database: Database,
   archive: Archive,
-  at: { readonly chain: Chain; readonly contract: string; readonly log: Uint8Array },
+  { chain, ...at }: ConfiguredLog & { readonly chain: Chain },
   finality: Finality,
   report: (progress: RebuildProgress) => void,
 ): Promise<RebuildProgress> {
   await requireRebuildable(database);
-  const { chain, contract, log } = at;
-  const identity = await connectLog(database, chain, contract, log, { mayHaveBatches: true });
+  const identity = await connectLog(database, chain, at, { mayHaveBatches: true });
   const batchesTotal = Number((await chain.lastSealed(identity)).number);
   const progress = async (): Promise<RebuildProgress> => {
     const last = await lastBatch(database);

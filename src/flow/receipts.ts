@@ -1,6 +1,7 @@
 import { treeLevels, inclusionPath } from "../core/merkle.js";
 import { ZERO32 } from "../core/bytes.js";
 import type { LogId } from "../core/head.js";
+import { SharedCache } from "../core/shared-cache.js";
 import { batchOfSeq, leavesOfRange } from "../store/batches.js";
 import type { StoredBatch, StoredLeaf } from "../store/batches.js";
 import type { Database } from "../store/database.js";
@@ -27,8 +28,8 @@ interface Tree {
 
 /** Makes the proofs of records that are on the chain. */
 export class ProofMaker {
-  /** Each is kept from the moment that it is asked for: all who wait for a batch ask at once. */
-  readonly #trees = new Map<string, Promise<Tree>>();
+  /** All who wait for a batch ask at once. */
+  readonly #trees = new SharedCache<Tree>(KEPT_TREES, () => 1);
 
   constructor(private readonly database: Database) {}
 
@@ -52,14 +53,7 @@ export class ProofMaker {
 
   #tree(batch: StoredBatch): Promise<Tree> {
     const key = Buffer.from(batch.head).toString("base64");
-    const kept = this.#trees.get(key);
-    if (kept !== undefined) return kept;
-    const tree = this.#makeTree(batch);
-    tree.catch(() => this.#trees.delete(key)); // whoever asks next tries again
-    this.#trees.set(key, tree);
-    if (this.#trees.size > KEPT_TREES)
-      this.#trees.delete(this.#trees.keys().next().value as string);
-    return tree;
+    return this.#trees.get(key, () => this.#makeTree(batch));
   }
 
   async #makeTree({ firstSeq, seal }: StoredBatch): Promise<Tree> {

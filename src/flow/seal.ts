@@ -7,7 +7,7 @@ import type { LogId } from "../core/head.js";
 import { merkleRoot } from "../core/merkle.js";
 import type { StoredBatch, StoredLeaf } from "../store/batches.js";
 import type { Database } from "../store/database.js";
-import { linkedRecords } from "../store/records.js";
+import { entriesOf, linkedRecords } from "../store/records.js";
 
 /** A batch that is ready to be stored and sealed. */
 export interface NewBatch {
@@ -38,10 +38,13 @@ export async function nextBatch(
   const previousHead = last?.head ?? genesisHead(log);
   const root = merkleRoot(placed.map(({ leaf }) => leaf));
   const createTime = Date.now();
-  const publication = publicationOf(
-    pending.map(({ entry }) => entry),
-    { key: options.key, genesisHead: genesisHead(log), root, createTime },
-  );
+  const entries = await entriesOf(database, firstSeq, firstSeq + pending.length);
+  const publication = publicationOf(entries, {
+    key: options.key,
+    genesisHead: genesisHead(log),
+    root,
+    createTime,
+  });
   const unworked = {
     number: (last?.seal.number ?? 0n) + 1n,
     root,

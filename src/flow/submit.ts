@@ -1,27 +1,42 @@
 import type { Logger } from "pino";
-import { hex0x, sameBytes, unhex } from "../core/bytes.js";
-import type { BatchSeal } from "../core/head.js";
-import type { SignedCall } from "../core/operation.js";
+import { hex0x, unhex } from "../core/bytes.js";
+import { purposeName } from "../core/operation.js";
+import type { Purpose, SignedCall } from "../core/operation.js";
 import { BroadcastRefused } from "../chain/port.js";
-import type { Chain, Fees, Mined } from "../chain/port.js";
-import { feesOf } from "../chain/signer.js";
+import type { Call, Chain, Fees, Mined } from "../chain/port.js";
+import { callOf, feesOf } from "../chain/signer.js";
 import type { Signer } from "../chain/signer.js";
-import { findBatch } from "../store/batches.js";
-import type { StoredBatch } from "../store/batches.js";
 import { chainPosition } from "../store/chain-position.js";
 import type { StoredIdentity } from "../store/chain-position.js";
 import type { Database } from "../store/database.js";
 import { appendFeed } from "../store/feed.js";
 import {
   failOperation,
+  freeNonce,
   insertOperation,
-  nextStoredNonce,
-  sentOperation,
+  offeredOperation,
+  sentOperations,
+  waitingOperation,
 } from "../store/operations.js";
 import type { Operation } from "../store/operations.js";
 import { faultPoint } from "./faults.js";
-import { Diverged } from "./follow.js";
 import type { Turn } from "./loop.js";
+
+/**
+ * A contract call that is to have its effect once, and how to tell that it has. Made twice, it must be
+ * as if made once: the contract refuses or ignores the second.
+ */
+export interface Errand extends Purpose {
+  readonly call: Call;
+  /** Whether the chain has the effect, by whatever transaction. Throws Diverged where it has another. */
+  isDone(): Promise<boolean>;
+  /** Whether following has seen the effect. */
+  isFollowed(): Promise<boolean>;
+  /** Throws where the account may not make the call, with what to grant. */
+  requireRole(): Promise<void>;
+  /** Called after a transaction of it has ended without effect. */
+  onFailed?(): void;
+}
 
 /** What submitting works with. */
 export interface SubmitterParts {
@@ -31,8 +46,6 @@ export interface SubmitterParts {
   readonly identity: StoredIdentity;
   /** Called after a transaction was handed to the node. */
   readonly onBroadcast: () => void;
-  /** Called after a transaction has ended without effect. */
-  readonly onFailed: () => void;
   readonly log: Logger;
 }
 
@@ -43,46 +56,43 @@ const FEES_MS = 5_000;
 const REBROADCAST_MS = 3_000;
 
 /**
- * Brings stored batches to the chain: signs their calls, hands the signed bytes to the node again and
- * again until a block has them, and replaces what has ended without effect or offers too little.
+ * Brings contract calls to the chain: signs them, hands the signed bytes to the node again and again
+ * until a block has them, and replaces what has ended without effect or offers too little.
+ *
+ * All errands share the account and so its nonces, which the chain takes without a gap. An errand
+ * never waits for another's turn, though: a call is signed with the lowest nonce that is free, one that
+ * stands above a free nonce fails and is signed anew, and what stands before it is broadcast with it,
+ * whosever it is. Requires that errands of one kind are submitted one after the other; those of
+ * different kinds may be submitted at the same time.
  */
 export class Submitter {
-  #nonce: number | undefined;
   #fees: { readonly value: Fees; readonly until: number } | undefined;
-  #broadcast: { readonly hash: string; readonly at: number } | undefined;
+  /** When transactions were handed to the node, by their hashes. */
+  readonly #broadcast = new Map<string, number>();
+  #signing: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly parts: SubmitterParts) {}
 
   /** Forgets what it knows of the chain. */
   reset(): void {
-    this.#nonce = undefined;
     this.#fees = undefined;
-    this.#broadcast = undefined;
+    this.#broadcast.clear();
   }
 
-  /** Throws where the account may not seal. */
-  async requireRole(): Promise<void> {
-    const { chain, identity, signer } = this.parts;
-    if (await chain.maySeal(identity.contract, signer.address)) return;
-    throw new Error(
-      `account ${signer.address} has no SEALER_ROLE on ${identity.contract}: grant it, or set ` +
-        "PRIVATE_KEY to an account that has it",
-    );
+  /** Sees to it that an errand which following has not seen done gets done. */
+  async submit(errand: Errand): Promise<Turn> {
+    const operation = await waitingOperation(this.parts.database, errand);
+    if (operation === undefined) return this.#signAgain(errand);
+    if (this.#isOnItsWay(operation)) return "idle"; // following will see it
+    const mined = await this.#mined(hex0x(operation.transactionHash));
+    if (mined === undefined) return this.#sendAgain(operation, errand);
+    if (mined.succeeded) return this.#awaitFollowing(errand, mined.blockNumber);
+    return this.#fail(operation, errand, (await this.#refusal(errand)) ?? "reverted");
   }
 
-  /** Sees to it that a batch which is not on the chain yet gets there. */
-  async submit(batch: StoredBatch): Promise<Turn> {
-    const { database } = this.parts;
-    const operation = await sentOperation(database, Number(batch.seal.number));
-    if (operation === undefined) return this.#signAgain(batch);
-    const hash = hex0x(operation.transactionHash);
-    if (this.#broadcast?.hash === hash && Date.now() - this.#broadcast.at < REBROADCAST_MS) {
-      return "idle"; // on its way: following will see it
-    }
-    const mined = await this.#mined(hash);
-    if (mined === undefined) return this.#sendAgain(operation, batch);
-    if (!mined.succeeded) return this.#fail(operation, await this.#revertReason(batch));
-    return this.#awaitFollowing(batch.seal, mined.blockNumber);
+  #isOnItsWay({ transactionHash }: SignedCall): boolean {
+    const at = this.#broadcast.get(hex0x(transactionHash));
+    return at !== undefined && Date.now() - at < REBROADCAST_MS;
   }
 
   /** A transaction in a block of the chain: some nodes keep receipts of blocks that have left it. */
@@ -95,47 +105,63 @@ export class Submitter {
     throw new Error(`the node has transaction ${hash}, but not yet its block: trying again`);
   }
 
-  /** The chain has a batch up to a block. Throws where following has passed that without seeing it. */
-  async #awaitFollowing(seal: BatchSeal, blockNumber: number): Promise<Turn> {
-    const { database } = this.parts;
-    const followed = (await chainPosition(database))?.blockNumber ?? -1;
+  /** The chain has the effect in a block. Throws where following has passed that without seeing it. */
+  async #awaitFollowing(errand: Errand, blockNumber: number): Promise<Turn> {
+    const followed = (await chainPosition(this.parts.database))?.blockNumber ?? -1;
     if (followed < blockNumber) {
       this.parts.onBroadcast();
       return "idle";
     }
-    const batch = await findBatch(database, Number(seal.number)); // it may have been seen by now
-    if (batch?.anchor !== undefined) return "again";
+    if (await errand.isFollowed()) return "again"; // it was seen by now
     throw new Error(
-      `batch ${seal.number} is on chain, but following missed it: call SyncBlocks. Sealing waits`,
+      `${purposeName(errand)} is on chain, but following missed it: call SyncBlocks. ` +
+        "What comes after it waits",
     );
   }
 
-  async #sendAgain(operation: Operation, batch: StoredBatch): Promise<Turn> {
+  async #sendAgain(operation: Operation, errand: Errand): Promise<Turn> {
     const { chain, database } = this.parts;
-    const { sender, nonce, batchNumber, transactionHash } = operation;
+    const { sender, nonce, transactionHash } = operation;
     const used = await chain.nonce(hex0x(sender));
     if (used > nonce) {
       // It may have been mined since we looked.
       if ((await this.#mined(hex0x(transactionHash))) !== undefined) return "again";
-      const waiting = await this.#isSealed(batch);
+      const waiting = await this.#awaitIfDone(errand);
       if (waiting !== undefined) return waiting;
-      return this.#fail(operation, `nonce ${nonce} was used by another transaction`);
+      return this.#fail(operation, errand, `nonce ${nonce} was used by another transaction`);
     }
-    // A transaction before it was taken back, so no node would ever mine it.
-    const next = Math.max(used, await nextStoredNonce(database, sender, batchNumber));
-    if (next < nonce)
-      return this.#fail(operation, `nonce ${next} before nonce ${nonce} is free again`);
-    await this.send((await this.#repriced(operation, batch)) ?? operation);
+    // A transaction before it was taken back or given up, so no node would ever mine it.
+    const free = await freeNonce(database, sender, used);
+    if (free < nonce) {
+      // What held that nonce may have ended since we looked, by being mined.
+      if ((await chain.nonce(hex0x(sender))) > free) return "again";
+      return this.#fail(operation, errand, `nonce ${free} before nonce ${nonce} is free again`);
+    }
+    await this.#alone(async () => {
+      for (const before of await sentOperations(database, sender, used, nonce)) {
+        if (!this.#isOnItsWay(before)) await this.#offer(before);
+      }
+      await this.#offer(operation);
+    });
     return "idle";
+  }
+
+  /** Hands a stored transaction to the node, in another for more where fees have risen. */
+  async #offer(operation: Operation): Promise<void> {
+    const repriced = await this.#repriced(operation);
+    await this.#send(repriced ?? operation);
+    if (repriced !== undefined || operation.state === "SENT") return;
+    const { transactionHash } = operation;
+    await this.parts.database.transact((trx) => offeredOperation(trx, transactionHash, "SENT"));
   }
 
   /**
    * The same call in another transaction with the same nonce, where fees have risen since it was signed:
    * the chain takes one of the two, whichever. Undefined where it offers enough.
    */
-  async #repriced(operation: Operation, batch: StoredBatch): Promise<SignedCall | undefined> {
-    const { chain, database, identity, signer, log } = this.parts;
-    const { nonce, sender, batchNumber, transaction } = operation;
+  async #repriced(operation: Operation): Promise<SignedCall | undefined> {
+    const { database, identity, signer, log } = this.parts;
+    const { kind, number, nonce, sender, transaction } = operation;
     const offered = feesOf(transaction);
     const asked = await this.#currentFees();
     if (hex0x(sender) !== signer.address || asked.maxFeePerGas < raised(offered.maxFeePerGas))
@@ -143,83 +169,84 @@ export class Submitter {
     const least = raised(offered.maxPriorityFeePerGas);
     const { maxFeePerGas, maxPriorityFeePerGas: tip } = asked;
     const fees = { maxFeePerGas, maxPriorityFeePerGas: tip > least ? tip : least };
-    const call = chain.sealCall(identity, batch.previousHead, batch.seal);
-    const signed = await signer.sign(call, identity.chainId, nonce, fees);
-    await database.transact((trx) => insertOperation(trx, batchNumber, signed, Date.now()));
-    log.warn({ batch: batchNumber, nonce }, "fees have risen: the seal is offered for more");
+    const signed = await signer.sign(callOf(transaction), identity.chainId, nonce, fees);
+    await database.transact((trx) => insertOperation(trx, operation, signed, Date.now()));
+    log.warn({ kind, number, nonce }, "fees have risen: the transaction is offered for more");
     return signed;
   }
 
-  /** Waits for following where the chain has a batch by whatever transaction. Throws Diverged. */
-  async #isSealed({ seal, head }: StoredBatch): Promise<Turn | undefined> {
-    const { chain, identity } = this.parts;
-    const onChain = await chain.lastSealed(identity);
-    if (onChain.number < seal.number) return undefined;
-    const sealed = await chain.batch(identity, seal.number);
-    if (sealed === undefined || !sameBytes(sealed.head, head)) {
-      throw new Diverged(
-        `batch ${seal.number} on chain is not the one in this database: another service seals the ` +
-          "same log. Sealing has stopped; run VerifyLog",
-      );
-    }
-    const { number: latest } = await chain.latestBlock();
-    return this.#awaitFollowing(seal, latest);
+  /** Waits for following where the chain has the effect by whatever transaction. Throws Diverged. */
+  async #awaitIfDone(errand: Errand): Promise<Turn | undefined> {
+    if (!(await errand.isDone())) return undefined;
+    const { number: latest } = await this.parts.chain.latestBlock();
+    return this.#awaitFollowing(errand, latest);
   }
 
-  /** Signs a batch's call anew, after the transaction before has ended without effect. */
-  async #signAgain(batch: StoredBatch): Promise<Turn> {
-    const waiting = await this.#isSealed(batch);
+  /** Signs an errand's call anew, after the transaction before has ended without effect. */
+  async #signAgain(errand: Errand): Promise<Turn> {
+    const waiting = await this.#awaitIfDone(errand);
     if (waiting !== undefined) return waiting;
-    const { database, chain, identity, signer } = this.parts;
-    const call = chain.sealCall(identity, batch.previousHead, batch.seal);
-    const refusal = await chain.preflight(call, signer.address);
-    if (refusal !== undefined) {
-      await this.requireRole();
-      throw new Error(`the contract refuses the seal: ${refusal}`);
-    }
-    const signed = await this.sign(batch);
-    const number = Number(batch.seal.number);
-    await database.transact((trx) => insertOperation(trx, number, signed, Date.now()));
-    await this.send(signed);
+    await this.requireAccepted(errand);
+    const { database } = this.parts;
+    await this.issue(errand.call, (call) =>
+      database.transact((trx) => insertOperation(trx, errand, call, Date.now())),
+    );
     return "idle";
   }
 
-  async #fail(operation: Operation, reason: string): Promise<Turn> {
+  /** Throws where the contract would not take the call now, with what to grant or its reason. */
+  async requireAccepted(errand: Errand): Promise<void> {
+    const refusal = await this.#refusal(errand);
+    if (refusal === undefined) return;
+    await errand.requireRole();
+    throw new Error(`the contract refuses ${purposeName(errand)}: ${refusal}`);
+  }
+
+  /** Why the contract would not take the call now; undefined where it would. */
+  #refusal({ call }: Errand): Promise<string | undefined> {
+    return this.parts.chain.preflight(call, this.parts.signer.address);
+  }
+
+  async #fail(operation: Operation, errand: Errand, reason: string): Promise<Turn> {
     const { database, log } = this.parts;
-    log.error({ batch: operation.batchNumber, reason }, "a seal ended without effect");
-    const { batchNumber, transactionHash } = operation;
-    const detail = JSON.stringify({ transactionHash: hex0x(transactionHash), reason });
+    const { kind, number } = errand;
+    log.error({ kind, number, reason }, "a transaction ended without effect");
+    const transactionHash = hex0x(operation.transactionHash);
+    const detail = JSON.stringify({ kind, number, transactionHash, reason });
+    const batchNumber = kind === "SEAL" ? number : 0;
     const told = (await chainPosition(database))?.finalNumber ?? -1;
     await database.transact(async (trx) => {
       await failOperation(trx, operation.id, reason);
       await appendFeed(trx, [{ kind: "OPERATION_FAILED", batchNumber, detail }], told);
     });
     this.reset();
-    this.parts.onFailed();
+    errand.onFailed?.();
     return "again";
   }
 
-  async #revertReason(batch: StoredBatch): Promise<string> {
-    const { chain, identity, signer } = this.parts;
-    const call = chain.sealCall(identity, batch.previousHead, batch.seal);
-    return (await chain.preflight(call, signer.address)) ?? "reverted";
+  /**
+   * Signs a call with the lowest free nonce and hands it to the node. `store` must store it as an operation
+   * before that, or reject.
+   */
+  async issue(call: Call, store: (signed: SignedCall) => Promise<void>): Promise<void> {
+    const { chain, database, identity, signer } = this.parts;
+    await this.#alone(async () => {
+      const [used, fees] = await Promise.all([chain.nonce(signer.address), this.#currentFees()]);
+      const nonce = await freeNonce(database, unhex(signer.address), used);
+      const signed = await signer.sign(call, identity.chainId, nonce, fees);
+      await store(signed);
+      await this.#send(signed);
+    });
   }
 
-  /** Signs the call of a batch with the next nonce. */
-  async sign(batch: StoredBatch): Promise<SignedCall> {
-    const { chain, identity, signer } = this.parts;
-    const call = chain.sealCall(identity, batch.previousHead, batch.seal);
-    const nonce = await this.#nextNonce(batch);
-    const signed = await signer.sign(call, identity.chainId, nonce, await this.#currentFees());
-    this.#nonce = nonce + 1;
-    return signed;
-  }
-
-  async #nextNonce({ seal }: StoredBatch): Promise<number> {
-    if (this.#nonce !== undefined) return this.#nonce;
-    const { chain, database, signer } = this.parts;
-    const stored = await nextStoredNonce(database, unhex(signer.address), Number(seal.number));
-    return Math.max(await chain.nonce(signer.address), stored);
+  /**
+   * Whoever chooses a nonce knows of all that were chosen before, and hands it over behind them: Ganache
+   * does not answer for a transaction before it has those that come first.
+   */
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#signing.then(work);
+    this.#signing = result.catch(() => undefined);
+    return result;
   }
 
   async #currentFees(): Promise<Fees> {
@@ -229,20 +256,40 @@ export class Submitter {
     return this.#fees.value;
   }
 
-  /** Hands a stored transaction to the node. */
-  async send({ transaction, transactionHash, sender }: SignedCall): Promise<void> {
+  /** Hands a stored transaction to the node. Throws where the node will not have it. */
+  async #send(call: SignedCall): Promise<void> {
     await faultPoint("submit.before-broadcast");
     try {
-      await this.parts.chain.broadcast(transaction);
+      await this.parts.chain.broadcast(call.transaction);
     } catch (error) {
       if (!(error instanceof BroadcastRefused)) throw error;
-      throw new Error(`the node refuses a transaction of ${hex0x(sender)}: ${error.message}`, {
-        cause: error,
-      });
+      return this.#leaveNonce(call, error);
     }
     await faultPoint("submit.after-broadcast");
-    this.#broadcast = { hash: hex0x(transactionHash), at: Date.now() };
+    this.#noteBroadcast(hex0x(call.transactionHash));
     this.parts.onBroadcast();
+  }
+
+  /** Others go on with the nonce of a refused transaction. Throws, unless the chain has used it. */
+  async #leaveNonce(
+    { sender, nonce, transactionHash }: SignedCall,
+    refused: BroadcastRefused,
+  ): Promise<void> {
+    const { chain, database } = this.parts;
+    const account = hex0x(sender);
+    if ((await chain.nonce(account)) > nonce) return; // the next turn sees by what
+    await database.transact((trx) => offeredOperation(trx, transactionHash, "REFUSED"));
+    throw new Error(`the node refuses a transaction of ${account}: ${refused.message}`, {
+      cause: refused,
+    });
+  }
+
+  #noteBroadcast(hash: string): void {
+    const now = Date.now();
+    for (const [other, at] of this.#broadcast) {
+      if (now - at >= REBROADCAST_MS) this.#broadcast.delete(other);
+    }
+    this.#broadcast.set(hash, now);
   }
 }
 

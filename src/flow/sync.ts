@@ -1,14 +1,19 @@
 import { sameBytes } from "../core/bytes.js";
-import type { Chain } from "../chain/port.js";
-import { sealsBetween } from "../chain/tail.js";
+import type { Chain, EvidenceEvent, SealedEvent } from "../chain/port.js";
+import { eventsBetween } from "../chain/tail.js";
+import type { FollowedEvent } from "../chain/tail.js";
+import { lockTail } from "../store/append.js";
 import { anchorBatch, findBatch } from "../store/batches.js";
 import type { StoredAnchor } from "../store/batches.js";
 import { chainPosition, lockedPosition } from "../store/chain-position.js";
 import type { ChainPosition, StoredIdentity } from "../store/chain-position.js";
 import type { Database } from "../store/database.js";
+import { evidenceByKey } from "../store/evidence.js";
+import type { StrangeAnchor } from "../store/evidence.js";
+import { strangeAnchor } from "../store/evidence-rows.js";
 import { appendFeed, feedBounds, Level, untoldLevels } from "../store/feed.js";
 import { mineOperation } from "../store/operations.js";
-import { anchorOf, requireOurs, sealedAt } from "./follow.js";
+import { anchorOf, evidenceAnchorOf, noteEvidence, requireOurs, sealedAt } from "./follow.js";
 import type { Adopt } from "./follow.js";
 
 /** How far reading again has come. */
@@ -18,6 +23,8 @@ export interface SyncProgress {
   readonly blocksTotal: number;
   readonly batchesFound: number;
   readonly batchesMended: number;
+  readonly evidenceFound: number;
+  readonly evidenceMended: number;
   readonly done: boolean;
 }
 
@@ -36,31 +43,67 @@ export async function* syncBlocks(
   const from = Math.max(identity.deployBlock, range.from);
   const to = range.to === 0 ? followed : Math.min(range.to, followed);
   const blocksTotal = Math.max(0, to - from + 1);
-  let batchesFound = 0;
-  let batchesMended = 0;
+  const counts = { batchesFound: 0, batchesMended: 0, evidenceFound: 0, evidenceMended: 0 };
   const progress = (blockNumber: number, done: boolean): SyncProgress => {
     const blocksRead = Math.max(0, blockNumber - from + 1);
-    return { blockNumber, blocksRead, blocksTotal, batchesFound, batchesMended, done };
+    return { blockNumber, blocksRead, blocksTotal, ...counts, done };
   };
-  for await (const part of sealsBetween(chain, identity, from, to)) {
-    for (const event of part.seals) {
-      await requireOurs(database, event, adopt);
-      const anchor = await anchorOf(chain, event);
-      batchesFound += 1;
-      if (await mend(database, Number(event.seal.number), anchor)) batchesMended += 1;
+  for await (const part of eventsBetween(chain, identity, from, to)) {
+    for (const event of part.events) {
+      if (event.type === "sealed") {
+        await requireOurs(database, event, adopt);
+        counts.batchesFound += 1;
+        if (await mendBatch(database, chain, event)) counts.batchesMended += 1;
+      } else {
+        counts.evidenceFound += 1;
+        if (await mendEvidence(database, event)) counts.evidenceMended += 1;
+      }
     }
     yield progress(part.to, false);
   }
   yield progress(Math.max(from - 1, to), true);
 }
 
+/** Puts evidence where the chain has it. Returns whether anything was to be mended. */
+export async function mendEvidence(
+  database: Database,
+  event: EvidenceEvent & FollowedEvent,
+): Promise<boolean> {
+  const found = evidenceAnchorOf(event);
+  if (await isNoted(database, found)) return false;
+  await database.transact(async (trx) => {
+    requireFollowed(await lockedPosition(trx), found.anchor);
+    await lockTail(trx, 0); // evidence may be accepted at this moment
+    await noteEvidence(trx, event);
+  });
+  return true;
+}
+
+/** Whether an anchor is stored as the chain has it: with its evidence, or as one that has none here. */
+async function isNoted(database: Database, found: StrangeAnchor): Promise<boolean> {
+  const known = await database.read((db) => evidenceByKey(db, found));
+  const strange = known === undefined ? await strangeAnchor(database, found) : undefined;
+  const { anchor } = known ?? strange ?? { anchor: undefined };
+  if (anchor === undefined || !samePlace(anchor, found.anchor)) return false;
+  if (!sameBytes(anchor.submitter, found.anchor.submitter)) return false;
+  if (strange === undefined) return true;
+  return strange.logIndex === found.logIndex && sameBytes(strange.cid, found.cid);
+}
+
 /**
  * Puts a batch where the chain has it, and tells what was not told of that. Returns whether anything was
  * to be mended. Of a feed that was pruned, nobody knows what it told.
  */
-async function mend(database: Database, number: number, anchor: StoredAnchor): Promise<boolean> {
+async function mendBatch(
+  database: Database,
+  chain: Chain,
+  event: SealedEvent & FollowedEvent,
+): Promise<boolean> {
+  const number = Number(event.seal.number);
+  const anchor = await anchorOf(chain, event);
   const stored = (await findBatch(database, number))?.anchor;
-  const stands = stored !== undefined && sameAnchor(stored, anchor);
+  const stands =
+    stored !== undefined && samePlace(stored, anchor) && stored.gasUsed === anchor.gasUsed;
   if (stands && (await feedBounds(database)).first > 1) return false;
   const followed = await chainPosition(database);
   const { blockHash } = anchor;
@@ -76,7 +119,7 @@ async function mend(database: Database, number: number, anchor: StoredAnchor): P
     const untold = await untoldLevels(trx, number, blockHash, levels);
     if (stands && untold.length === 0) return false;
     await anchorBatch(trx, number, anchor);
-    await mineOperation(trx, number, anchor.transactionHash);
+    await mineOperation(trx, { kind: "SEAL", number }, anchor.transactionHash);
     const happenings = untold.map((level) => sealedAt(level)({ number, anchor }));
     await appendFeed(trx, happenings, position.finalNumber);
     return true;
@@ -95,7 +138,7 @@ function levelsOf({ blockNumber }: StoredAnchor, { confirmedNumber, finalNumber 
 /** Throws where the anchor's block is not one that was followed. */
 function requireFollowed(
   { blockNumber: followed, blocks }: Awaited<ReturnType<typeof lockedPosition>>,
-  { blockNumber, blockHash }: StoredAnchor,
+  { blockNumber, blockHash }: Place,
 ): void {
   const known = blocks.find(({ number }) => number === blockNumber);
   if (followed < blockNumber)
@@ -104,11 +147,13 @@ function requireFollowed(
     throw new Error(`block ${blockNumber} was replaced while it was read: try again`);
 }
 
-function sameAnchor(a: StoredAnchor, b: StoredAnchor): boolean {
+/** Where anything stands on the chain. */
+type Place = Omit<StoredAnchor, "gasUsed">;
+
+function samePlace(a: Place, b: Place): boolean {
   return (
     a.blockNumber === b.blockNumber &&
     a.blockTime === b.blockTime &&
-    a.gasUsed === b.gasUsed &&
     sameBytes(a.blockHash, b.blockHash) &&
     sameBytes(a.transactionHash, b.transactionHash)
   );

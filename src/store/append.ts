@@ -1,4 +1,4 @@
-import type { Transaction } from "kysely";
+import type { Kysely, Transaction } from "kysely";
 import { sameBytes } from "../core/bytes.js";
 import type { EncodedRecord } from "../core/record.js";
 import { insertRows } from "./insert.js";
@@ -94,7 +94,7 @@ interface KnownRequest extends StoredRecord {
 
 /** The requests among these that are in the database already, by key. */
 export async function knownRequests(
-  trx: Transaction<Tables>,
+  db: Kysely<Tables>,
   records: readonly EncodedRecord[],
 ): Promise<Map<string, KnownRequest>> {
   const byCaller = new Map<string, string[]>();
@@ -107,7 +107,7 @@ export async function knownRequests(
   const known = new Map<string, KnownRequest>();
   for (const [caller, ids] of byCaller) {
     for (let at = 0; at < ids.length; at += 1000) {
-      const rows = await trx
+      const rows = await db
         .selectFrom("requests")
         .innerJoin("records", "records.seq", "requests.seq")
         .select(["request_id", "hash", "records.seq", "id", "entry"])

@@ -74,6 +74,11 @@ export async function lastBatch(database: Database): Promise<StoredBatch | undef
   return row && stored(row);
 }
 
+/** Selects the numbers of the batches that are not on the chain. */
+export function unanchoredBatches(db: Kysely<Tables>) {
+  return selection(db).select("number").where("block_number", "is", null);
+}
+
 /** The first batch that is not on the chain; batches reach it in order. */
 export async function firstUnanchored(database: Database): Promise<StoredBatch | undefined> {
   const row = await database.read((db) =>

@@ -5,8 +5,10 @@ import type { Database } from "./database.js";
 import { text } from "./tables.js";
 import type { Tables } from "./tables.js";
 
-/** Which chain, contract and log a database belongs to. */
+/** Which chain, contracts and log a database belongs to. */
 export interface StoredIdentity extends LogId {
+  /** Address of EvidenceRegistry: 0x and 40 lower-case hex digits; undefined while there is none. */
+  readonly evidence: string | undefined;
   /** Hash of the chain's block 0: 0x and 64 hex digits. */
   readonly genesisHash: string;
   /** Block at which following starts: nothing of the contract is before it. */
@@ -21,6 +23,8 @@ export interface ChainPosition {
   readonly confirmedNumber: number;
   /** Number of the last block that is final; −1 before there is one. */
   readonly finalNumber: number;
+  /** How often it was moved: whoever moves it says from which of its places. */
+  readonly moves: number;
 }
 
 /** A block that was followed. */
@@ -29,13 +33,14 @@ export interface FollowedBlock {
   readonly hash: Uint8Array;
 }
 
-/** Which chain, contract and log this database belongs to; undefined before the first contact. */
+/** Which chain, contracts and log this database belongs to; undefined before the first contact. */
 export async function storedIdentity(database: Database): Promise<StoredIdentity | undefined> {
   const row = await database.read((db) => db.selectFrom("identity").selectAll().executeTakeFirst());
   return (
     row && {
       chainId: BigInt(text(row.chain_id)),
       contract: hex0x(row.contract),
+      evidence: row.evidence_contract === null ? undefined : hex0x(row.evidence_contract),
       log: row.log,
       genesisHash: hex0x(row.genesis_hash),
       deployBlock: Number(row.deploy_block),
@@ -54,6 +59,7 @@ export async function storeIdentity(database: Database, identity: StoredIdentity
         id: 1,
         chain_id: identity.chainId.toString(),
         contract: unhex(identity.contract),
+        evidence_contract: identity.evidence === undefined ? null : unhex(identity.evidence),
         log: identity.log,
         genesis_hash: unhex(identity.genesisHash),
         deploy_block: identity.deployBlock,
@@ -66,9 +72,21 @@ export async function storeIdentity(database: Database, identity: StoredIdentity
         block_number: identity.deployBlock - 1,
         confirmed_number: -1,
         final_number: -1,
+        moves: 0,
       })
       .execute();
   });
+}
+
+/** Fixes the registry of a database that has had none. The first of several daemons wins. */
+export async function storeEvidenceContract(database: Database, evidence: string): Promise<void> {
+  await database.transact((trx) =>
+    trx
+      .updateTable("identity")
+      .set({ evidence_contract: unhex(evidence) })
+      .where("evidence_contract", "is", null)
+      .execute(),
+  );
 }
 
 /** How far the chain was followed; undefined before the first contact. */
@@ -88,20 +106,26 @@ export async function lockedPosition(
   return { ...position(row), blocks: await remembered(trx) };
 }
 
-/** Moves the position. */
-export async function setPosition(
+/** Moves the position on from where it was; nobody moves it meanwhile. Throws where somebody else did. */
+export async function movePosition(
   trx: Transaction<Tables>,
-  { blockNumber, confirmedNumber, finalNumber }: ChainPosition,
-): Promise<void> {
-  await trx
+  from: ChainPosition,
+  to: Omit<ChainPosition, "moves">,
+): Promise<ChainPosition> {
+  const position = { ...to, moves: from.moves + 1 };
+  const { numUpdatedRows } = await trx
     .updateTable("chain_position")
     .set({
-      block_number: blockNumber,
-      confirmed_number: confirmedNumber,
-      final_number: finalNumber,
+      block_number: position.blockNumber,
+      confirmed_number: position.confirmedNumber,
+      final_number: position.finalNumber,
+      moves: position.moves,
     })
     .where("id", "=", 1)
-    .execute();
+    .where("moves", "=", from.moves)
+    .executeTakeFirstOrThrow();
+  if (numUpdatedRows > 0n) return position;
+  throw new Error("another daemon follows the chain as well: this one goes on behind it");
 }
 
 /** The blocks that are remembered, newest first. */
@@ -118,11 +142,13 @@ function position(row: {
   block_number: number;
   confirmed_number: number;
   final_number: number;
+  moves: number;
 }): ChainPosition {
   return {
     blockNumber: Number(row.block_number),
     confirmedNumber: Number(row.confirmed_number),
     finalNumber: Number(row.final_number),
+    moves: Number(row.moves),
   };
 }
 

@@ -26,7 +26,7 @@ export interface Database {
   close(): Promise<void>;
 }
 
-const MAX_RETRIES = 10;
+const MAX_RETRIES = 30;
 const RETRY_MS = 10;
 const RETRYABLE = new Set([
   "ER_LOCK_DEADLOCK",

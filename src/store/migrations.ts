@@ -142,6 +142,52 @@ const CHANGES: Readonly<Record<string, (types: ColumnTypes) => Change>> = {
   "0029-follow-again": () => followAgain,
   "0030-events-told-late": () => index("events_told_late", "events", "late, number"),
   "0031-operations-by-state": () => index("operations_by_state", "operations", "state, id"),
+  "0032-chain-position-moves": () => column("chain_position", "moves", "bigint not null default 0"),
+  "0033-identity-evidence": (t) => column("identity", "evidence_contract", t.digest),
+  "0034-operations-number": () => renamed("operations", "batch_number", "number"),
+  "0035-operations-kind": (t) =>
+    column("operations", "kind", `${t.text(16)} not null default 'SEAL'`),
+  "0036-operations-by-purpose": () =>
+    index("operations_by_purpose", "operations", "kind, number, state"),
+  "0037-operations-by-nonce": () => index("operations_by_nonce", "operations", "sender, nonce"),
+  "0038-operations-by-batch": () => noIndex("operations_by_batch", "operations"),
+  "0041-evidence": (t) =>
+    table(`evidence (
+      id ${t.autoKey},
+      record_id ${t.digest} not null unique,
+      subject_key ${t.digest} not null,
+      digest ${t.digest} not null,
+      cid ${t.text(128)} not null,
+      size bigint,
+      content ${t.text(16)} not null,
+      check_time bigint,
+      group_number bigint,
+      submitter ${t.digest},
+      transaction_hash ${t.digest},
+      block_number bigint,
+      block_hash ${t.digest},
+      block_time bigint,
+      unique (subject_key, digest))`),
+  "0042-evidence-by-digest": () => index("evidence_by_digest", "evidence", "digest, id"),
+  "0043-evidence-by-block": () =>
+    index("evidence_by_block", "evidence", "block_number, group_number, id"),
+  "0044-evidence-by-content": () => index("evidence_by_content", "evidence", "content, id"),
+  "0045-evidence-by-check": () => index("evidence_by_check", "evidence", "check_time, id"),
+  "0046-evidence-by-group": () => index("evidence_by_group", "evidence", "group_number"),
+  "0047-strange-anchors": (t) =>
+    table(`strange_anchors (
+      subject_key ${t.digest} not null,
+      digest ${t.digest} not null,
+      cid ${t.blob} not null,
+      log_index bigint not null,
+      submitter ${t.digest} not null,
+      transaction_hash ${t.digest} not null,
+      block_number bigint not null,
+      block_hash ${t.digest} not null,
+      block_time bigint not null,
+      primary key (subject_key, digest))`),
+  "0048-strange-anchors-by-block": () =>
+    index("strange_anchors_by_block", "strange_anchors", "block_number"),
 };
 
 /** Brings the schema up to date. Safe to call from several processes at once. */
@@ -203,11 +249,21 @@ function table(definition: string): Change {
 /** Neither database has ADD COLUMN IF NOT EXISTS. */
 function column(of: string, name: string, definition: string): Change {
   return async (db) => {
-    const tables = await db.introspection.getTables();
-    const known = tables.find((found) => found.name === of)?.columns ?? [];
-    if (known.some((found) => found.name === name)) return;
+    if ((await columnsOf(db, of)).includes(name)) return;
     await sql.raw(`alter table ${of} add column ${name} ${definition}`).execute(db);
   };
+}
+
+function renamed(of: string, before: string, name: string): Change {
+  return async (db) => {
+    if ((await columnsOf(db, of)).includes(name)) return;
+    await sql.raw(`alter table ${of} rename column ${before} to ${name}`).execute(db);
+  };
+}
+
+async function columnsOf(db: Kysely<unknown>, table: string): Promise<string[]> {
+  const tables = await db.introspection.getTables();
+  return (tables.find(({ name }) => name === table)?.columns ?? []).map(({ name }) => name);
 }
 
 /** MySQL has no CREATE INDEX IF NOT EXISTS. */
@@ -216,6 +272,15 @@ function index(name: string, on: string, columns: string): Change {
     if (flavour === "mysql" && (await mysqlHasIndex(db, on, name))) return;
     const ifNotExists = flavour === "sqlite" ? "if not exists " : "";
     await sql.raw(`create index ${ifNotExists}${name} on ${on} (${columns})`).execute(db);
+  };
+}
+
+/** An index that nothing asks any more. */
+function noIndex(name: string, on: string): Change {
+  return async (db, flavour) => {
+    if (flavour === "sqlite") await sql.raw(`drop index if exists ${name}`).execute(db);
+    else if (await mysqlHasIndex(db, on, name))
+      await sql.raw(`drop index ${name} on ${on}`).execute(db);
   };
 }
 

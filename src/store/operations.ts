@@ -1,13 +1,13 @@
-import type { Transaction } from "kysely";
-import type { OperationState, SignedCall } from "../core/operation.js";
+import type { Selectable, SelectQueryBuilder, Transaction } from "kysely";
+import type { OperationKind, OperationState, Purpose, SignedCall } from "../core/operation.js";
 import type { Database } from "./database.js";
 import { text } from "./tables.js";
-import type { Tables } from "./tables.js";
+import type { OperationsTable, Tables } from "./tables.js";
 
 /** An intended contract call, kept until it ends. */
-export interface Operation extends SignedCall {
+export interface Operation extends SignedCall, Purpose {
   readonly id: number;
-  readonly batchNumber: number;
+  readonly state: OperationState;
 }
 
 /**
@@ -16,7 +16,7 @@ export interface Operation extends SignedCall {
  */
 export async function insertOperation(
   trx: Transaction<Tables>,
-  batchNumber: number,
+  { kind, number }: Purpose,
   call: SignedCall,
   createTime: number,
 ): Promise<void> {
@@ -29,7 +29,8 @@ export async function insertOperation(
   await trx
     .insertInto("operations")
     .values({
-      batch_number: batchNumber,
+      kind,
+      number,
       sender: call.sender,
       nonce: call.nonce,
       transaction_hash: call.transactionHash,
@@ -41,43 +42,65 @@ export async function insertOperation(
     .execute();
 }
 
-/** The call that is on its way for a batch. */
-export async function sentOperation(
+/** States of calls that wait to be mined. */
+const WAITING: readonly OperationState[] = ["SENT", "REFUSED"];
+
+/** States of calls whose nonces no other can have. */
+const HOLDING: readonly OperationState[] = ["SENT", "MINED"];
+
+/** The call that waits to be mined for a purpose: where it was offered for more, the last. */
+export async function waitingOperation(
   database: Database,
-  batchNumber: number,
+  { kind, number }: Purpose,
 ): Promise<Operation | undefined> {
   const row = await database.read((db) =>
     db
       .selectFrom("operations")
       .selectAll()
-      .where("batch_number", "=", batchNumber)
-      .where("state", "=", "SENT" satisfies OperationState)
+      .where("kind", "=", kind)
+      .where("number", "=", number)
+      .where("state", "in", WAITING)
       .orderBy("id", "desc")
       .limit(1)
       .executeTakeFirst(),
   );
-  return (
-    row && {
-      id: Number(row.id),
-      batchNumber: Number(row.batch_number),
-      sender: row.sender,
-      nonce: Number(row.nonce),
-      transactionHash: row.transaction_hash,
-      transaction: row.transaction,
-    }
-  );
+  return row && operation(row);
 }
 
-/** The hash of the transaction that is noted to have sealed a batch. */
+/** The calls of an account that are on their way with nonces in a range, the end not among them. */
+export async function sentOperations(
+  database: Database,
+  sender: Uint8Array,
+  fromNonce: number,
+  toNonce: number,
+): Promise<Operation[]> {
+  const rows = await database.read((db) =>
+    db
+      .selectFrom("operations")
+      .selectAll()
+      .where("sender", "=", sender)
+      .where("nonce", ">=", fromNonce)
+      .where("nonce", "<", toNonce)
+      .where("state", "=", "SENT" satisfies OperationState)
+      .orderBy("nonce")
+      .orderBy("id")
+      .execute(),
+  );
+  // Of those with one nonce, the last offers most.
+  return [...new Map(rows.map((row) => [Number(row.nonce), operation(row)])).values()];
+}
+
+/** The hash of the transaction that is noted to have served a purpose. */
 export async function minedOperation(
   database: Database,
-  batchNumber: number,
+  { kind, number }: Purpose,
 ): Promise<Uint8Array | undefined> {
   const row = await database.read((db) =>
     db
       .selectFrom("operations")
       .select("transaction_hash")
-      .where("batch_number", "=", batchNumber)
+      .where("kind", "=", kind)
+      .where("number", "=", number)
       .where("state", "=", "MINED" satisfies OperationState)
       .orderBy("id", "desc")
       .limit(1)
@@ -99,17 +122,32 @@ export async function failOperation(
     .execute();
 }
 
-/** Notes that a batch was sealed by a transaction; any other that was on its way for it is not needed. */
+/** Notes whether the node will have a call that waits to be mined. */
+export async function offeredOperation(
+  trx: Transaction<Tables>,
+  transactionHash: Uint8Array,
+  state: "SENT" | "REFUSED",
+): Promise<void> {
+  await trx
+    .updateTable("operations")
+    .set({ state })
+    .where("transaction_hash", "=", transactionHash)
+    .where("state", "in", WAITING)
+    .execute();
+}
+
+/** Notes that a purpose was served by a transaction; any other that waits for it is not needed. */
 export async function mineOperation(
   trx: Transaction<Tables>,
-  batchNumber: number,
+  { kind, number }: Purpose,
   transactionHash: Uint8Array,
 ): Promise<void> {
   await trx
     .updateTable("operations")
     .set({ state: "DROPPED" satisfies OperationState })
-    .where("batch_number", "=", batchNumber)
-    .where("state", "=", "SENT" satisfies OperationState)
+    .where("kind", "=", kind)
+    .where("number", "=", number)
+    .where("state", "in", WAITING)
     .where("transaction_hash", "!=", transactionHash)
     .execute();
   await trx
@@ -119,34 +157,43 @@ export async function mineOperation(
     .execute();
 }
 
-/** Takes mined calls of batches that the chain no longer has back to SENT. Requires retracted batches. */
-export async function reopenOperations(trx: Transaction<Tables>): Promise<void> {
+/**
+ * Takes mined calls back to SENT whose effects the chain no longer has. `numbers` selects what of their
+ * kind is not on the chain. Requires that what has left the chain was taken back.
+ */
+export async function reopenOperations(
+  trx: Transaction<Tables>,
+  kind: OperationKind,
+  numbers: SelectQueryBuilder<Tables, keyof Tables, { number: number }>,
+): Promise<void> {
   await trx
     .updateTable("operations")
     .set({ state: "SENT" satisfies OperationState })
+    .where("kind", "=", kind)
     .where("state", "=", "MINED" satisfies OperationState)
-    .where("batch_number", "in", (eb) =>
-      eb.selectFrom("batches").select("number").where("block_number", "is", null),
-    )
+    .where("number", "in", numbers)
     .execute();
 }
 
-/** The first nonce behind those that stored calls of the account use for batches below a number. */
-export async function nextStoredNonce(
+/** The first nonce, from one on, that no call of the account holds which may still take effect. */
+export async function freeNonce(
   database: Database,
   sender: Uint8Array,
-  belowBatch: number,
+  fromNonce: number,
 ): Promise<number> {
-  const row = await database.read((db) =>
+  const rows = await database.read((db) =>
     db
       .selectFrom("operations")
-      .select((eb) => eb.fn.max("nonce").as("nonce"))
+      .select("nonce")
       .where("sender", "=", sender)
-      .where("batch_number", "<", belowBatch)
-      .where("state", "in", ["SENT", "MINED"] satisfies OperationState[])
-      .executeTakeFirst(),
+      .where("nonce", ">=", fromNonce)
+      .where("state", "in", HOLDING)
+      .execute(),
   );
-  return row === undefined || row.nonce === null ? 0 : Number(row.nonce) + 1;
+  const held = new Set(rows.map(({ nonce }) => Number(nonce)));
+  let free = fromNonce;
+  while (held.has(free)) free += 1;
+  return free;
 }
 
 /** Whether this database has ever sent a call. */
@@ -155,6 +202,26 @@ export async function hasOperations(database: Database): Promise<boolean> {
     db.selectFrom("operations").select("id").limit(1).executeTakeFirst(),
   );
   return row !== undefined;
+}
+
+/** Why the last call that ended without effect did so, by the number of its purpose. */
+export async function failureReasons(
+  database: Database,
+  kind: OperationKind,
+  numbers: readonly number[],
+): Promise<Map<number, string>> {
+  if (numbers.length === 0) return new Map();
+  const rows = await database.read((db) =>
+    db
+      .selectFrom("operations")
+      .select(["number", "reason"])
+      .where("kind", "=", kind)
+      .where("number", "in", numbers)
+      .where("state", "=", "FAILED" satisfies OperationState)
+      .orderBy("id")
+      .execute(),
+  );
+  return new Map(rows.map(({ number, reason }) => [Number(number), text(reason)]));
 }
 
 /** How many calls ended without effect, and why the last one did. */
@@ -171,4 +238,17 @@ export async function failedOperations(
     const last = await failed.select("reason").orderBy("id", "desc").limit(1).executeTakeFirst();
     return { count: Number(count), lastReason: last === undefined ? "" : text(last.reason) };
   });
+}
+
+function operation(row: Selectable<OperationsTable>): Operation {
+  return {
+    id: Number(row.id),
+    kind: text(row.kind) as OperationKind,
+    number: Number(row.number),
+    state: text(row.state) as OperationState,
+    sender: row.sender,
+    nonce: Number(row.nonce),
+    transactionHash: row.transaction_hash,
+    transaction: row.transaction,
+  };
 }

@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import type { ExpressionBuilder, Kysely, Selectable } from "kysely";
 import type { Unplaced } from "../core/batch.js";
+import { hex } from "../core/bytes.js";
 import type { TrailLeaf } from "../core/trail.js";
 import type { StoredRecord } from "./append.js";
 import type { Database } from "./database.js";
@@ -62,6 +63,18 @@ export async function findRecord(
   return row && placed(row);
 }
 
+/** The entries of records, by their ids in hex. */
+export async function entriesById(
+  database: Database,
+  ids: readonly Uint8Array[],
+): Promise<Map<string, Uint8Array>> {
+  if (ids.length === 0) return new Map();
+  const rows = await database.read((db) =>
+    db.selectFrom("records").select(["id", "entry"]).where("id", "in", ids).execute(),
+  );
+  return new Map(rows.map(({ id, entry }) => [hex(id), entry]));
+}
+
 /** Records in log order, or the reverse of it. */
 export async function listRecords(
   database: Database,
@@ -106,17 +119,12 @@ export async function countByType(
   return rows.map(({ type, count }) => ({ type: text(type), count: Number(count) }));
 }
 
-/** A record that waits for a batch. */
-export interface PendingRecord extends Unplaced {
-  readonly entry: Uint8Array;
-}
-
 /** Records from a position on, in log order, each with the one before it in its trail. */
 export async function linkedRecords(
   database: Database,
   fromSeq: number,
   limit: number,
-): Promise<PendingRecord[]> {
+): Promise<Unplaced[]> {
   const rows = await database.read((db) =>
     db
       .with("page", (cte) =>
@@ -161,16 +169,14 @@ export async function linkedRecords(
           ]),
       )
       .selectFrom("placed")
-      .innerJoin("records", "records.seq", "placed.seq")
       .leftJoin("leaves", "leaves.seq", "placed.previous")
-      .select(["placed.seq", "placed.id", "entry", "previous", "trail_index", "leaf"])
+      .select(["placed.seq", "id", "previous", "trail_index", "leaf"])
       .orderBy("placed.seq")
       .execute(),
   );
-  return rows.map(({ seq, id, entry, previous, trail_index, leaf }) => ({
+  return rows.map(({ seq, id, previous, trail_index, leaf }) => ({
     seq: Number(seq),
     id,
-    entry,
     previousSeq: previous === null ? undefined : Number(previous),
     previous: leaf === null ? undefined : { index: Number(trail_index), leaf },
   }));

@@ -60,7 +60,8 @@ export interface BatchesTable {
 /** Signed transactions, kept until they end. */
 export interface OperationsTable {
   id: Generated<number>;
-  batch_number: number;
+  kind: Text;
+  number: number;
   sender: Bytes;
   nonce: number;
   transaction_hash: Bytes;
@@ -84,6 +85,7 @@ export interface IdentityTable {
   log: Bytes;
   genesis_hash: Bytes;
   deploy_block: number;
+  evidence_contract: Bytes | null;
 }
 
 /** One row: how far the chain was followed, and up to which block it is confirmed and final. */
@@ -92,6 +94,7 @@ export interface ChainPositionTable {
   block_number: number;
   final_number: number;
   confirmed_number: number;
+  moves: number;
 }
 
 /**
@@ -150,6 +153,37 @@ export interface AuditTable {
   problem_time: number | null;
 }
 
+/** Evidence that was handed in, what has become of its file, and where it stands on the chain. */
+export interface EvidenceTable {
+  id: Generated<number>;
+  record_id: Bytes;
+  subject_key: Bytes;
+  digest: Bytes;
+  cid: Text;
+  size: number | null;
+  content: Text;
+  check_time: number | null;
+  group_number: number | null;
+  submitter: Bytes | null;
+  transaction_hash: Bytes | null;
+  block_number: number | null;
+  block_hash: Bytes | null;
+  block_time: number | null;
+}
+
+/** Anchors of evidence on the chain that there is no record of. */
+export interface StrangeAnchorsTable {
+  subject_key: Bytes;
+  digest: Bytes;
+  cid: Bytes;
+  log_index: number;
+  submitter: Bytes;
+  transaction_hash: Bytes;
+  block_number: number;
+  block_hash: Bytes;
+  block_time: number;
+}
+
 /** Who may act alone, and until when, by the database's clock in milliseconds. */
 export interface LeasesTable {
   name: Text;
@@ -174,6 +208,8 @@ export interface Tables {
   subscriptions: SubscriptionsTable;
   publications: PublicationsTable;
   audit: AuditTable;
+  evidence: EvidenceTable;
+  strange_anchors: StrangeAnchorsTable;
 }
 
 /** The string in a text column. */

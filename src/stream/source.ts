@@ -5,7 +5,7 @@ import { feedBounds, feedRows } from "../store/feed.js";
 import type { FeedRow } from "../store/feed.js";
 import { recordPage } from "../store/records.js";
 import type { RecordRow } from "../store/records.js";
-import { SharedCache } from "./shared-cache.js";
+import { SharedCache } from "../core/shared-cache.js";
 
 /** Rows, and batches, that are read and kept at once. */
 const PAGE = 64;

@@ -5,6 +5,7 @@ import type { ConnectError } from "@connectrpc/connect";
 import { Code } from "@connectrpc/connect";
 import { Client as GrpcClient, credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
+import { EvidenceService } from "../../gen/ts/anchord/v1/evidence_service_pb.js";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import { sha256, hex } from "../../src/core/bytes.js";
 import { startDaemon, startFails, temporaryFolder } from "../support/daemon.js";
@@ -57,7 +58,7 @@ describe("doors", function () {
       }
     });
 
-    it("describe the service by reflection, so that a client needs no proto files", async function () {
+    it("describe the services by reflection, so that a client needs no proto files", async function () {
       if (!existsSync(BUF)) {
         console.log("        SKIPPED: @bufbuild/buf-linux-x64 is not installed");
         return this.skip();
@@ -69,11 +70,21 @@ describe("doors", function () {
       for (const { name } of Object.values(METHODS)) {
         expect(listed.stdout, listed.stderr).to.include(`anchord.v1.AuditService/${name}\n`);
       }
+      for (const { name } of EvidenceService.methods) {
+        expect(listed.stdout, listed.stderr).to.include(`anchord.v1.EvidenceService/${name}\n`);
+      }
       const event = { subject: "user/42", threat: { score: 92.5, durationMinutes: 18.7 } };
       const call = `${target}/anchord.v1.AuditService/RecordEvent`;
       const { code, stdout, stderr } = await curl(call, "-d", JSON.stringify(event));
       expect(code, stderr).to.equal(0);
       expect(JSON.parse(stdout)).to.include({ state: "RECORD_STATE_ACCEPTED" });
+      const hashed = { subject: "complaint/1", sha256: hex(sha256(Buffer.from("a file"))) };
+      const anchor = `${target}/anchord.v1.EvidenceService/AnchorEvidence`;
+      const anchored = await curl(anchor, "-d", JSON.stringify(hashed));
+      expect(anchored.code, anchored.stderr).to.equal(0);
+      expect(JSON.parse(anchored.stdout)).to.have.nested.include({
+        "evidence.sha256": hashed.sha256,
+      });
       const refused = await curl(call, "-d", "{}");
       expect(refused.code).not.to.equal(0);
       expect(refusalIn(refused.stderr)).to.deep.include({

@@ -7,7 +7,7 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { Client, ConnectError } from "@connectrpc/connect";
 import { Client as GrpcClient, credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
-import { EventKind, Finality } from "../../gen/ts/anchord/v1/event_pb.js";
+import { EventKind, Finality, OperationKind } from "../../gen/ts/anchord/v1/event_pb.js";
 import type { Event } from "../../gen/ts/anchord/v1/event_pb.js";
 import {
   EventService,
@@ -206,23 +206,28 @@ for (const database of DATABASES) {
         const opened = databaseOf(daemon, settings);
         const problem = { batchNumber: "1", sequence: "0", column: "records.entry", message: "x" };
         const failure = { transactionHash: `0x${"a".repeat(64)}`, reason: "out of gas" };
+        const detail = JSON.stringify(failure);
+        const group = JSON.stringify({ ...failure, kind: "EVIDENCE", number: 3 });
         await opened.transact((trx) =>
           appendFeed(
             trx,
             [
-              { kind: "OPERATION_FAILED", batchNumber: 7, detail: JSON.stringify(failure) },
+              { kind: "OPERATION_FAILED", batchNumber: 7, detail },
+              { kind: "OPERATION_FAILED", batchNumber: 0, detail: group },
               { kind: "INTEGRITY_BROKEN", batchNumber: 0, detail: JSON.stringify(problem) },
             ],
             0,
           ),
         );
         await opened.close();
-        const [failed, broken] = await all!.told(2);
-        expect(failed?.payload.value).to.include({ ...failure, batchNumber: 7n });
+        const [failed, other, broken] = await all!.told(3);
+        const { SEAL, EVIDENCE } = OperationKind;
+        expect(failed?.payload.value).to.include({ ...failure, kind: SEAL, batchNumber: 7n });
+        expect(other?.payload.value).to.include({ ...failure, kind: EVIDENCE, batchNumber: 0n });
         expect(broken?.payload.value).to.include({ column: "records.entry", sequence: 0n });
         expect(failed?.finality).to.equal(Finality.UNSPECIFIED);
         expect(failed?.key).to.match(/^[0-9a-f]{16}-\d+$/);
-        await final!.told(2);
+        await final!.told(3);
         expect(final!.keys).to.deep.equal(all!.keys);
         await record(daemon, "none");
         await subject!.told(2);

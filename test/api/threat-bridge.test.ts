@@ -324,15 +324,15 @@ describe("threat bridge", function () {
       expect(await count(daemon)).to.equal(before + 2);
     });
 
-    it("takes 500 posts at once, each within the 5 s that its caller waits", async () => {
+    it("takes 200 posts at once, each within the 5 s that its caller waits", async () => {
       const before = await count(daemon);
-      const answers = await postMany(daemon, 500);
-      expect(answers.map(({ status }) => status)).to.deep.equal(Array(500).fill(200));
+      const answers = await postMany(daemon, 200);
+      expect(answers.map(({ status }) => status)).to.deep.equal(Array(200).fill(200));
       const slowest = Math.max(...answers.map(({ seconds }) => seconds));
       console.log(
         `        the slowest took ${slowest.toFixed(1)} s, the client's own work included`,
       );
-      expect(await count(daemon)).to.equal(before + 500);
+      expect(await count(daemon)).to.equal(before + 200);
     });
   });
 

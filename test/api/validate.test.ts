@@ -21,6 +21,11 @@ import {
   RecordEventRequestSchema,
   RecordEventsRequestSchema,
 } from "../../gen/ts/anchord/v1/audit_service_pb.js";
+import {
+  AnchorEvidenceRequestSchema,
+  EvidenceService,
+  UploadEvidenceRequestSchema,
+} from "../../gen/ts/anchord/v1/evidence_service_pb.js";
 import { RecordState, Side, ThreatScale } from "../../gen/ts/anchord/v1/record_pb.js";
 import { surelyValid, violationsOf } from "../../src/api/validate.js";
 
@@ -73,6 +78,26 @@ const recordId = fc.constantFrom(
   `${"0".repeat(64)}\n`,
 );
 
+/** Fields whose text must have a form of its own. */
+const texts: Readonly<Record<string, Arbitrary<string>>> = {
+  record_id: recordId,
+  id: recordId,
+  sha256: recordId,
+  derived_from: fc.oneof(fc.constant(""), recordId),
+  file_name: fc.oneof(fc.constantFrom(".", "..", "a/b", "a\\b", "..."), text),
+  media_type: fc.constantFrom(
+    "",
+    "text",
+    "text/plain",
+    "text/plain\n",
+    "text/plain; charset=utf-8",
+    'text/plain ;a="b c"',
+    'a/b;c="\n"',
+    `a/${"b".repeat(253)}`,
+    `a/${"b".repeat(254)}`,
+  ),
+};
+
 const double = fc.constantFrom(
   0,
   -0,
@@ -87,7 +112,7 @@ const double = fc.constantFrom(
   1e308,
 );
 const int32 = fc.constantFrom(0, 1, -1, 1000, 2 ** 31 - 1, -(2 ** 31));
-const uint64 = fc.constantFrom(0n, 1n, 2n ** 64n - 1n);
+const uint64 = fc.constantFrom(0n, 1n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 64n - 1n);
 const bytes = fc.constantFrom(0, 1, 31, 32, 33).map((length) => new Uint8Array(length));
 const struct = fc.constantFrom<object>(
   {},
@@ -118,7 +143,7 @@ const timestamp = fc.oneof(fc.constant({ seconds: 1_769_846_400n, nanos: 5 }), o
 function scalar(field: DescField & { scalar: ScalarType }): Arbitrary<unknown> {
   switch (field.scalar) {
     case ScalarType.STRING:
-      return field.name === "record_id" ? recordId : text;
+      return texts[field.name] ?? text;
     case ScalarType.DOUBLE:
       return double;
     case ScalarType.BOOL:
@@ -187,7 +212,7 @@ describe("validation", () => {
   const fast = (schema: DescMessage, message: Message) =>
     surelyValid(schema)(message as unknown as Record<string, unknown>);
 
-  for (const method of AuditService.methods) {
+  for (const method of [...AuditService.methods, ...EvidenceService.methods]) {
     it(`takes no ${method.input.name} for surely valid that breaks a rule`, function () {
       this.timeout(60_000);
       let taken = 0;
@@ -306,6 +331,32 @@ describe("validation", () => {
         "a count",
         CountRecordsRequestSchema,
         create(CountRecordsRequestSchema, { filter: { actor: "a" } }),
+      ],
+      [
+        "a hash of evidence",
+        AnchorEvidenceRequestSchema,
+        create(AnchorEvidenceRequestSchema, {
+          ...common,
+          fileName: "photo.jpg",
+          mediaType: "image/jpeg",
+          sha256: "0a".repeat(32),
+          size: 5n,
+          details,
+        }),
+      ],
+      [
+        "the metadata of an upload",
+        UploadEvidenceRequestSchema,
+        create(UploadEvidenceRequestSchema, {
+          part: { case: "metadata", value: { ...common, fileName: "photo.jpg", details } },
+        }),
+      ],
+      [
+        "a chunk of an upload",
+        UploadEvidenceRequestSchema,
+        create(UploadEvidenceRequestSchema, {
+          part: { case: "chunk", value: new Uint8Array(262_144) },
+        }),
       ],
       [
         "a root",

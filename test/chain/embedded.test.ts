@@ -1,6 +1,14 @@
+import { readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { expect } from "chai";
+import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
+import { readDeployment } from "../../src/chain/deploy.js";
+import { createSigner } from "../../src/chain/signer.js";
+import { web3Chain } from "../../src/chain/web3.js";
 import { startDaemon } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
+import { expectWhole } from "../support/log-checks.js";
+import { withDatabase } from "../support/tables.js";
 
 describe("The embedded chain", () => {
   let daemon: Daemon;
@@ -37,4 +45,60 @@ describe("The embedded chain", () => {
     expect(answer.status).to.equal(403);
     expect(answer.headers.get("access-control-allow-origin")).to.equal(null);
   });
+});
+
+describe("An embedded chain from before there was EvidenceRegistry", function () {
+  this.timeout(120_000);
+
+  const CHAIN_ID = 1337n;
+  const EVENT = {
+    subject: "a",
+    body: { case: "custom" as const, value: { type: "test" } },
+    waitFor: RecordState.ANCHORED,
+  };
+
+  const contractsOf = ({ dataDir }: Daemon) => join(dataDir, "chain", "contracts");
+
+  /** Leaves of the deployment what Truffle recorded before there was the contract. */
+  async function downgrade(daemon: Daemon): Promise<void> {
+    for (const name of ["EvidenceRegistry", "IEvidenceRegistry"]) {
+      rmSync(join(contractsOf(daemon), `${name}.json`));
+    }
+    expect(readDeployment(contractsOf(daemon), CHAIN_ID)).to.equal(undefined);
+    await withDatabase({ DATA_DIR: daemon.dataDir }, (sql) =>
+      sql("update identity set evidence_contract = null"),
+    );
+  }
+
+  it("gets one at the next start, and keeps its AuditLog and its log", async () => {
+    const before = await startDaemon();
+    await before.grpc.recordEvent(EVENT);
+    await before.stop();
+    const old = readDeployment(contractsOf(before), CHAIN_ID);
+    await downgrade(before);
+
+    const daemon = await startDaemon({ DATA_DIR: before.dataDir });
+    try {
+      const now = readDeployment(contractsOf(daemon), CHAIN_ID);
+      expect(now?.contract).to.equal(old?.contract);
+      expect(now?.evidence).to.match(/^0x[0-9a-f]{40}$/);
+      expect(now?.evidence).not.to.equal(old?.evidence);
+      const chain = web3Chain(daemon.rpcUrl);
+      expect(await chain.isEvidenceRegistry(now?.evidence ?? "")).to.equal(true);
+      expect(await chain.mayAnchor(now?.evidence ?? "", sealerIn(daemon))).to.equal(true);
+      const [identity] = await withDatabase({ DATA_DIR: daemon.dataDir }, (sql) =>
+        sql("select evidence_contract from identity"),
+      );
+      expect(identity?.["evidence_contract"]).to.equal(now?.evidence.slice(2));
+      await daemon.grpc.recordEvent(EVENT);
+      expect(await expectWhole(daemon)).to.have.length(2);
+    } finally {
+      await daemon.stop();
+    }
+  });
+
+  /** The one account of the embedded chain. */
+  function sealerIn({ dataDir }: Daemon): string {
+    return createSigner(readFileSync(join(dataDir, "chain", "key"), "utf8").trim()).address;
+  }
 });

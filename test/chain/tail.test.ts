@@ -1,13 +1,19 @@
 import { expect } from "chai";
-import type { Block, Chain, SealedEvent } from "../../src/chain/port.js";
+import type { Block, Chain, ContractEvent } from "../../src/chain/port.js";
 import { RangeRefused } from "../../src/chain/port.js";
 import { chainSteps, FinalityViolated, rememberedFrom } from "../../src/chain/tail.js";
-import type { ChainStep, KnownBlock, TailOptions, TailState } from "../../src/chain/tail.js";
+import type {
+  ChainStep,
+  FollowedEvent,
+  KnownBlock,
+  TailOptions,
+  TailState,
+} from "../../src/chain/tail.js";
 import { hex0x, sha256, ZERO32 } from "../../src/core/bytes.js";
 import { randomOf, seedOfRun } from "../support/random.js";
 import type { Random } from "../support/random.js";
 
-const ID = { chainId: 1n, contract: `0x${"11".repeat(20)}`, log: ZERO32 };
+const ID = { chainId: 1n, contract: `0x${"11".repeat(20)}`, log: ZERO32, evidence: undefined };
 const RUNS = 200;
 const TURNS = 25;
 
@@ -16,9 +22,9 @@ class ChainMoved extends Error {
   override readonly name = "ChainMoved";
 }
 
-/** A block of the script, with the batch that it seals, if any. */
+/** A block of the script, with what the contracts announce in it. */
 interface ScriptedBlock extends Block {
-  readonly seals: readonly bigint[];
+  readonly events: readonly ContractEvent[];
 }
 
 /** A chain in memory that forks when it is told to, and may do so between any two calls. */
@@ -32,7 +38,7 @@ class ForkingChain {
   mostRange = Infinity;
   beforeCall: () => void = () => undefined;
   #forks = 0;
-  #batches = 0n;
+  #transactions = 0;
 
   constructor(private readonly random: Random) {
     this.grow(1);
@@ -47,9 +53,11 @@ class ForkingChain {
       const number = this.blocks.length;
       const parentHash = this.blocks.at(-1)?.hash ?? hex0x(ZERO32);
       const hash = hex0x(sha256(Buffer.from(`${this.#forks} ${number} ${parentHash}`)));
-      const count = this.random.pick([0, 0, 1, 2]);
-      const seals = Array.from({ length: count }, () => (this.#batches += 1n));
-      this.blocks.push({ number, hash, parentHash, time: number, seals });
+      const block = { number, hash, parentHash, time: number };
+      const events = Array.from({ length: this.random.pick([0, 0, 1, 2]) }, (_, logIndex) =>
+        this.random.pick([sealed, anchored])(block, (this.#transactions += 1), logIndex),
+      );
+      this.blocks.push({ ...block, events });
     }
   }
 
@@ -60,9 +68,9 @@ class ForkingChain {
     this.grow(count);
   }
 
-  /** The seals of the chain as it stands, with their blocks. */
-  seals(): SealedEvent[] {
-    return this.blocks.flatMap((block) => block.seals.map((number) => sealed(block, number)));
+  /** The events of the chain as it stands, but for block 0. */
+  events(): ContractEvent[] {
+    return this.blocks.slice(1).flatMap(({ events }) => events);
   }
 
   asChain(): Chain {
@@ -70,45 +78,59 @@ class ForkingChain {
       this.beforeCall();
       return this.blocks.slice(0, this.head.number + 1);
     };
-    const needed: Pick<
-      Chain,
-      "latestBlock" | "finalizedNumber" | "block" | "sealedEvents" | "sealedEventsIn"
-    > = {
-      finalizedNumber: () => Promise.resolve(this.finalized),
-      latestBlock: () => Promise.resolve(view().at(-1)!),
-      block: (number) => Promise.resolve(view()[number]),
-      sealedEvents: (_id, from, to) => {
-        if (to - from >= this.mostRange) return Promise.reject(new RangeRefused("too many blocks"));
-        return Promise.resolve(
-          view()
-            .slice(from, to + 1)
-            .flatMap((block) => block.seals.map((number) => sealed(block, number))),
-        );
-      },
-      sealedEventsIn: (_id, hash) => {
-        const block = view().find((each) => each.hash === hash);
-        if (block === undefined) return Promise.reject(new ChainMoved("unknown block"));
-        return Promise.resolve(block.seals.map((number) => sealed(block, number)));
-      },
-    };
+    const needed: Pick<Chain, "latestBlock" | "finalizedNumber" | "block" | "events" | "eventsIn"> =
+      {
+        finalizedNumber: () => Promise.resolve(this.finalized),
+        latestBlock: () => Promise.resolve(view().at(-1)!),
+        block: (number) => Promise.resolve(view()[number]),
+        events: (_of, from, to) => {
+          if (to - from >= this.mostRange)
+            return Promise.reject(new RangeRefused("too many blocks"));
+          return Promise.resolve(
+            view()
+              .slice(from, to + 1)
+              .flatMap(({ events }) => events),
+          );
+        },
+        eventsIn: (_of, hash) => {
+          const block = view().find((each) => each.hash === hash);
+          if (block === undefined) return Promise.reject(new ChainMoved("unknown block"));
+          return Promise.resolve([...block.events]);
+        },
+      };
     return needed as Chain;
   }
 }
 
-function sealed(block: ScriptedBlock, number: bigint): SealedEvent {
+function sealed(block: Block, transaction: number): ContractEvent {
+  const number = BigInt(transaction);
+  const zero = { manifestDigest: ZERO32, trailsRoot: ZERO32, nonce: 0n };
+  const seal = { number, root: ZERO32, size: 1n, ...zero };
+  return { type: "sealed", seal, head: ZERO32, ...placeIn(block, transaction) };
+}
+
+function anchored(block: Block, transaction: number, logIndex: number): ContractEvent {
+  const digest = sha256(Buffer.from(`file ${transaction}`));
+  const evidence = { subjectKey: ZERO32, digest, ref: ZERO32, cid: ZERO32 };
+  const submitter = `0x${"22".repeat(20)}`;
   return {
-    seal: { number, root: ZERO32, size: 1n, manifestDigest: ZERO32, trailsRoot: ZERO32, nonce: 0n },
-    head: ZERO32,
-    transactionHash: hex0x(sha256(Buffer.from(`transaction ${number}`))),
-    blockNumber: block.number,
-    blockHash: block.hash,
+    type: "evidence",
+    ...evidence,
+    submitter,
+    logIndex,
+    ...placeIn(block, transaction),
   };
+}
+
+function placeIn(block: Block, transaction: number) {
+  const transactionHash = hex0x(sha256(Buffer.from(`transaction ${transaction}`)));
+  return { transactionHash, blockNumber: block.number, blockHash: block.hash };
 }
 
 /** What somebody who applies the steps knows. */
 class Follower {
   state: TailState = { blockNumber: 0, confirmedNumber: -1, finalNumber: -1, blocks: [] };
-  seals: SealedEvent[] = [];
+  events: FollowedEvent[] = [];
   retractions = 0;
 
   constructor(
@@ -134,7 +156,7 @@ class Follower {
       case "reorganised":
         expect(step.toBlock).to.be.at.least(finalNumber);
         this.retractions += 1;
-        this.seals = this.seals.filter(({ blockNumber }) => blockNumber <= step.toBlock);
+        this.events = this.events.filter(({ blockNumber }) => blockNumber <= step.toBlock);
         this.state = {
           ...this.state,
           blockNumber: step.toBlock,
@@ -146,7 +168,10 @@ class Follower {
         expect(step.finalNumber).to.be.at.least(finalNumber);
         expect(step.confirmedNumber).to.be.within(step.finalNumber, step.blockNumber);
         expect(step.confirmedNumber).to.be.at.least(this.state.confirmedNumber);
-        this.seals.push(...step.seals);
+        for (const event of step.events) {
+          expect(event.blockTime).to.equal(event.blockNumber);
+          this.events.push(event);
+        }
         const kept = [...[...step.blocks].reverse(), ...blocks];
         const oldest =
           rememberedFrom(step.blockNumber, step.finalNumber, this.options.confirmations) - 16;
@@ -165,9 +190,9 @@ function upTo(blocks: readonly KnownBlock[], number: number): readonly KnownBloc
   return blocks.filter((block) => block.number <= number);
 }
 
-function namesOf(seals: readonly SealedEvent[]): string[] {
-  return seals.map(
-    ({ seal, blockHash, transactionHash }) => `${seal.number} ${blockHash} ${transactionHash}`,
+function namesOf(events: readonly ContractEvent[]): string[] {
+  return events.map(
+    ({ type, blockHash, transactionHash }) => `${type} ${blockHash} ${transactionHash}`,
   );
 }
 
@@ -183,7 +208,7 @@ describe("chainSteps", function () {
     return { chain, options, follower: new Follower(chain.asChain(), options) };
   }
 
-  it("leads to exactly the canonical chain's seals through any forks and lags", async () => {
+  it("leads to exactly the canonical chain's events through any forks and lags", async () => {
     for (let run = 0; run < RUNS; run++) {
       const random = randomOf(seed + run);
       const { chain, follower } = start(random.between(0, 12), random.between(1, 9), random);
@@ -193,10 +218,8 @@ describe("chainSteps", function () {
         if (types.includes("behind")) expect(types).to.deep.equal(["behind"]);
         else {
           const { number } = chain.head;
-          const expected = chain
-            .seals()
-            .filter(({ blockNumber }) => blockNumber <= number && blockNumber > 0);
-          expect(namesOf(follower.seals), `run ${run}`).to.deep.equal(namesOf(expected));
+          const expected = chain.events().filter(({ blockNumber }) => blockNumber <= number);
+          expect(namesOf(follower.events), `run ${run}`).to.deep.equal(namesOf(expected));
           expect(follower.state.blockNumber).to.equal(number);
         }
       }
@@ -217,8 +240,8 @@ describe("chainSteps", function () {
       chain.lag = 0;
       chain.grow(20);
       await follower.turn();
-      const expected = chain.seals().filter(({ blockNumber }) => blockNumber > 0);
-      expect(namesOf(follower.seals), `run ${run}`).to.deep.equal(namesOf(expected));
+      const names = namesOf(follower.events);
+      expect(names, `run ${run}`).to.deep.equal(namesOf(chain.events()));
     }
   });
 
@@ -254,9 +277,7 @@ describe("chainSteps", function () {
     await follower.turn();
     chain.blocks = chain.blocks.slice(0, 6);
     expect(await follower.turn()).to.deep.equal(["reorganised"]);
-    expect(namesOf(follower.seals)).to.deep.equal(
-      namesOf(chain.seals().filter((seal) => seal.blockNumber > 0)),
-    );
+    expect(namesOf(follower.events)).to.deep.equal(namesOf(chain.events()));
   });
 
   it("refuses to take back what was final, however deep the fork", async () => {
@@ -265,13 +286,13 @@ describe("chainSteps", function () {
       chain.grow(40);
       await follower.turn();
       chain.fork(above, 60);
-      const seals = namesOf(follower.seals);
+      const events = namesOf(follower.events);
       const error = await follower.turn().then(
         () => undefined,
         (thrown: unknown) => thrown,
       );
       expect(error).to.be.instanceOf(FinalityViolated);
-      expect(namesOf(follower.seals)).to.deep.equal(seals);
+      expect(namesOf(follower.events)).to.deep.equal(events);
     }
   });
 
@@ -310,9 +331,7 @@ describe("chainSteps", function () {
     await follower.turn();
     chain.fork(4, 20);
     expect(await follower.turn()).to.deep.equal(["reorganised", "advanced"]);
-    expect(namesOf(follower.seals)).to.deep.equal(
-      namesOf(chain.seals().filter((seal) => seal.blockNumber > 0)),
-    );
+    expect(namesOf(follower.events)).to.deep.equal(namesOf(chain.events()));
   });
 
   it("asks for fewer blocks when the node refuses so many, in the end for one at a time", async () => {
@@ -321,14 +340,10 @@ describe("chainSteps", function () {
     chain.mostRange = 7;
     await follower.turn();
     expect(follower.state.blockNumber).to.equal(500);
-    expect(namesOf(follower.seals)).to.deep.equal(
-      namesOf(chain.seals().filter((seal) => seal.blockNumber > 0)),
-    );
+    expect(namesOf(follower.events)).to.deep.equal(namesOf(chain.events()));
     chain.grow(50);
     chain.mostRange = 0;
     await follower.turn();
-    expect(namesOf(follower.seals)).to.deep.equal(
-      namesOf(chain.seals().filter((seal) => seal.blockNumber > 0)),
-    );
+    expect(namesOf(follower.events)).to.deep.equal(namesOf(chain.events()));
   });
 });

@@ -3,9 +3,13 @@ import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { expect } from "chai";
 import { RecordEventsRequestSchema } from "../../gen/ts/anchord/v1/audit_service_pb.js";
+import { EventSchema } from "../../gen/ts/anchord/v1/event_pb.js";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
+import type { RecordSchema } from "../../gen/ts/anchord/v1/record_pb.js";
+import { eventLine } from "../../src/cli/event-line.js";
 import { startDaemon, temporaryFolder } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
 import { startRelay } from "../support/relay.js";
@@ -149,6 +153,14 @@ describe("anchord listen", function () {
     expect(line).to.match(
       /^\d{4}-\S+Z +record\.anchored +provisional +\d+ +2 +4 +\\u\{202e\}evil of_\S+ [0-9a-f]{64}$/,
     );
+  });
+
+  it("names types as --type takes them", () => {
+    const line = (record: MessageInitShape<typeof RecordSchema>) =>
+      eventLine(create(EventSchema, { payload: { case: "record", value: record } }));
+    expect(line({ body: { case: "systemChange", value: {} } })).to.match(/ system_change\n$/);
+    expect(line({ body: { case: "custom", value: { type: "own" } } })).to.match(/ own\n$/);
+    expect(line({}), "a type that came later").to.match(/ 0\n$/);
   });
 
   it("prints what its filters let pass", async () => {
@@ -329,14 +341,18 @@ describe("anchord listen", function () {
       expect(code, stderr).to.equal(0);
       const { lastBatch } = await daemon.grpc.sealNow({});
       expect(stdout).to.match(
-        new RegExp(`^\\d+ blocks read, ${lastBatch} batches found, 0 mended\\n$`),
+        new RegExp(
+          `^\\d+ blocks read, ${lastBatch} batches found, 0 mended, 0 anchors of evidence found, 0 mended\\n$`,
+        ),
       );
     });
 
     it("reads the blocks that it is told to", async () => {
       const { code, stdout } = await anchord("sync", ...server, "--to-block", "1");
       expect(code).to.equal(0);
-      expect(stdout).to.match(/^\d+ blocks read, 0 batches found, 0 mended\n$/);
+      expect(stdout).to.match(
+        /^\d+ blocks read, 0 batches found, 0 mended, 0 anchors of evidence found, 0 mended\n$/,
+      );
     });
 
     it("exits with 2 for wrong options and with 4 where there is no service", async () => {

@@ -14,29 +14,38 @@ import { connect, createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { noise } from "@chainsafe/libp2p-noise";
-import { yamux } from "@chainsafe/libp2p-yamux";
-import { bitswap } from "@helia/block-brokers";
-import { Helia } from "@helia/utils";
-import { identify } from "@libp2p/identify";
-import { tcp } from "@libp2p/tcp";
 import { multiaddr } from "@multiformats/multiaddr";
-import { MemoryBlockstore } from "blockstore-core";
 import { expect } from "chai";
-import { MemoryDatastore } from "datastore-core";
-import { createLibp2p } from "libp2p";
+import { exporter } from "ipfs-unixfs-exporter";
+import { importBytes } from "ipfs-unixfs-importer";
+import { fixedSize } from "ipfs-unixfs-importer/chunker";
+import { balanced } from "ipfs-unixfs-importer/layout";
 import { CID } from "multiformats/cid";
+import * as Digest from "multiformats/hashes/digest";
 import { sha256 as hasher } from "multiformats/hashes/sha2";
 import { openEmbeddedContent } from "../../src/content/embedded.js";
 import type { EmbeddedContent } from "../../src/content/embedded.js";
+import { openEvidenceFiles } from "../../src/content/evidence-files.js";
+import { openKuboContent } from "../../src/content/kubo.js";
 import type { ContentStore } from "../../src/content/port.js";
 import { hex, sha256 } from "../../src/core/bytes.js";
 import { temporaryFolder } from "../support/daemon.js";
+import { startPlainNode } from "../support/ipfs-node.js";
+import type { PlainNode } from "../support/ipfs-node.js";
+import { KuboRepository, startKubo } from "../support/kubo.js";
 import { run } from "../support/run.js";
 import { until } from "../support/until.js";
 
 const MIB = 1024 * 1024;
 const LOOPBACK = "/ip4/127.0.0.1/tcp/0";
+
+/** What `ipfs add --cid-version=1` does. */
+const KUBO_SETTINGS = {
+  cidVersion: 1,
+  rawLeaves: true,
+  chunker: fixedSize({ chunkSize: 262_144 }),
+  layout: balanced({ maxChildrenPerNode: 174 }),
+} as const;
 
 /** How a test wants a store. */
 interface Wish {
@@ -51,6 +60,8 @@ interface Implementation {
   readonly name: string;
   /** Opens a store and waits until it listens. */
   open(wish?: Wish): Promise<ContentStore>;
+  /** Changes a block, or removes it, where the store of a folder keeps it. */
+  damage(folder: string, digest: Uint8Array, to: Uint8Array | undefined): Promise<void>;
 }
 
 const opened: { stop(): Promise<unknown> }[] = [];
@@ -69,20 +80,79 @@ function embedded(wish: Wish = {}): EmbeddedContent {
   return store;
 }
 
-const IMPLEMENTATIONS: readonly Implementation[] = [
-  {
-    name: "the embedded IPFS node",
-    open: async (wish) => {
-      const store = embedded(wish);
-      await store.listen();
-      return store;
-    },
+/** What a Kubo node keeps in a folder. */
+const repositories = new Map<string, KuboRepository>();
+
+function repositoryIn(folder: string): KuboRepository {
+  const repository = repositories.get(folder) ?? new KuboRepository();
+  repositories.set(folder, repository);
+  return repository;
+}
+
+/** Opens a Kubo node; when it is stopped, what is behind it is as well. */
+async function openKubo({ folder = temporaryFolder(), fetchMs = 20_000, ...wish }: Wish = {}) {
+  const kubo = await startKubo({ repository: repositoryIn(folder), ...wish });
+  const store = openKuboContent({ url: kubo.url, fetchMs });
+  const hangUp = store.stop.bind(store);
+  const stop = once(async () => {
+    await hangUp();
+    await kubo.stop();
+  });
+  opened.push({ stop });
+  await store.listen();
+  return Object.assign(store, { stop });
+}
+
+function once(work: () => Promise<void>): () => Promise<void> {
+  let working: Promise<void> | undefined;
+  return () => (working ??= work());
+}
+
+function blockFile(folder: string, digest: Uint8Array): string {
+  return join(folder, "blocks", hex(digest).slice(0, 2), hex(digest));
+}
+
+const EMBEDDED: Implementation = {
+  name: "the embedded IPFS node",
+  open: async (wish) => {
+    const store = embedded(wish);
+    await store.listen();
+    return store;
   },
-];
+  damage: async (folder, digest, to) => {
+    if (to === undefined) rmSync(blockFile(folder, digest));
+    else writeFileSync(blockFile(folder, digest), to);
+  },
+};
+
+const KUBO: Implementation = {
+  name: "a Kubo node",
+  open: openKubo,
+  damage: async (folder, digest, to) => {
+    const cid = CID.createV1(0x55, Digest.create(0x12, digest));
+    const { blocks } = repositoryIn(folder);
+    if (to === undefined) await blocks.delete(cid);
+    else await blocks.put(cid, to);
+  },
+};
 
 async function expectBlock(store: ContentStore, block: Uint8Array): Promise<void> {
   const found = await store.get(sha256(block));
   expect(found === undefined ? found : hex(sha256(found))).to.equal(hex(sha256(block)));
+}
+
+async function* piecesOf(content: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < content.length; at += 100_000) yield content.subarray(at, at + 100_000);
+}
+
+/** The SHA-256 of a file that an IPFS node fetches by its CID. */
+async function sha256Of({ blockstore }: PlainNode, cid: string): Promise<string> {
+  const signal = AbortSignal.timeout(30_000);
+  const file = await exporter(CID.parse(cid), blockstore as never, { signal });
+  const pieces: Uint8Array[] = [];
+  for await (const piece of file.content({ signal, blockReadConcurrency: 4 }))
+    pieces.push(piece as Uint8Array);
+  return hex(sha256(...pieces));
 }
 
 /** What the call was rejected with. */
@@ -95,38 +165,20 @@ async function failureOf(call: Promise<unknown>): Promise<Error & { readonly rea
   throw new Error("it was not refused");
 }
 
-type PlainNode = Helia<Awaited<ReturnType<typeof createLibp2p>>>;
-
-/** An IPFS node that shares no code with ours. */
 async function plainNode(): Promise<PlainNode> {
-  const datastore = new MemoryDatastore();
-  const libp2p = await createLibp2p({
-    addresses: { listen: [LOOPBACK] },
-    transports: [tcp()],
-    connectionEncrypters: [noise()],
-    streamMuxers: [yamux()],
-    services: { identify: identify() },
-    datastore,
-  });
-  const node: PlainNode = new Helia({
-    libp2p,
-    datastore,
-    blockstore: new MemoryBlockstore(),
-    blockBrokers: [bitswap()],
-  } as unknown as ConstructorParameters<typeof Helia>[0]);
-  await node.start();
+  const node = await startPlainNode();
   opened.push(node);
   return node;
 }
 
-for (const { name, open } of IMPLEMENTATIONS) {
+for (const { name, open, damage } of [EMBEDDED, KUBO]) {
   describe(`${name} as a content store`, () => {
     it("gives back what it was given", async () => {
       const store = await open();
       for (const block of [randomBytes(1), randomBytes(300), randomBytes(MIB + 16)]) {
-        expect(await store.has(sha256(block))).to.equal(false);
+        expect(await store.check(sha256(block))).to.equal("missing");
         await store.put(block);
-        expect(await store.has(sha256(block))).to.equal(true);
+        expect(await store.check(sha256(block))).to.equal("intact");
         await expectBlock(store, block);
       }
     });
@@ -162,13 +214,6 @@ for (const { name, open } of IMPLEMENTATIONS) {
       await Promise.all(blocks.map((block) => expectBlock(store, block)));
     });
 
-    it("has nothing for an unknown block, at once where there is nobody to ask", async () => {
-      const store = await open({ fetchMs: 60_000 });
-      const start = performance.now();
-      expect(await store.get(randomBytes(32))).to.equal(undefined);
-      expect(performance.now() - start).to.be.lessThan(5000);
-    });
-
     it("has nothing for a block that no peer has, within its bound, and finds it later", async () => {
       const first = await open();
       const second = await open({ peers: first.addresses(), fetchMs: 300 });
@@ -182,6 +227,60 @@ for (const { name, open } of IMPLEMENTATIONS) {
       await until("the impatient one finds it", async () => {
         return (await second.get(sha256(block))) !== undefined;
       });
+    });
+
+    it("tells what is intact from what is missing or altered, and gives out nothing else", async () => {
+      const folder = temporaryFolder();
+      const store = await open({ folder, fetchMs: 100 });
+      const blocks = [randomBytes(10), randomBytes(2000), randomBytes(MIB)];
+      for (const block of blocks) await store.put(block);
+      const [first = randomBytes(1), second = first, third = first] = blocks;
+      await damage(folder, sha256(first), first.subarray(1));
+      await damage(folder, sha256(second), undefined);
+      const checks = await Promise.all(blocks.map((block) => store.check(sha256(block))));
+      expect(checks).to.deep.equal(["altered", "missing", "intact"]);
+      expect(await store.get(sha256(first))).to.equal(undefined);
+      expect(await store.get(sha256(second))).to.equal(undefined);
+      await expectBlock(store, third);
+    });
+
+    it("takes over the blocks of a staged file, which another IPFS node can then fetch by its CID", async () => {
+      const store = await open();
+      const content = randomBytes(5 * MIB + 17);
+      const files = openEvidenceFiles(join(temporaryFolder(), "staging"), store);
+      const staged = await files.stage(piecesOf(content), Infinity);
+      expect(await store.check(CID.parse(staged.cid).multihash.digest)).to.equal("missing");
+      await staged.keep();
+      expect(await store.check(CID.parse(staged.cid).multihash.digest)).to.equal("intact");
+      const node = await plainNode();
+      await node.libp2p.dial(store.addresses().map((address) => multiaddr(address)));
+      expect(await sha256Of(node, staged.cid)).to.equal(hex(sha256(content)));
+    });
+
+    it("takes over a file again where that was cut short, and mends blocks that are missing", async () => {
+      const folder = temporaryFolder();
+      const store = await open({ folder });
+      const content = randomBytes(MIB);
+      const files = openEvidenceFiles(join(temporaryFolder(), "staging"), store);
+      for (const _ of ["once", "again"]) {
+        const staged = await files.stage(piecesOf(content), Infinity);
+        await Promise.all([staged.keep(), staged.keep()]);
+        await staged.keep();
+        expect(await store.check(sha256(content.subarray(0, 262_144)))).to.equal("intact");
+        await damage(folder, sha256(content.subarray(0, 262_144)), undefined);
+      }
+    });
+
+    it("fetches the blocks of a file from an IPFS node that knows nothing of us", async () => {
+      const node = await plainNode();
+      const content = randomBytes(MIB + 1);
+      const { cid } = await importBytes(content, node.blockstore as never, KUBO_SETTINGS);
+      const store = await open({ peers: node.libp2p.getMultiaddrs().map(String) });
+      const files = openEvidenceFiles(join(temporaryFolder(), "staging"), store);
+      const got: Uint8Array[] = [];
+      for await (const piece of files.read(cid.toString())) got.push(piece);
+      expect(hex(sha256(...got))).to.equal(hex(sha256(content)));
+      expect(await store.check(cid.multihash.digest)).to.equal("intact");
     });
 
     it("gives up when the caller does", async () => {
@@ -234,34 +333,6 @@ for (const { name, open } of IMPLEMENTATIONS) {
       expect(hex((await waiting)!)).to.equal(hex(block));
     });
 
-    it("finds its peer again after that has restarted", async () => {
-      const folder = temporaryFolder();
-      const first = await open({ folder });
-      const [address = ""] = first.addresses();
-      const second = await open({ peers: [address] });
-      const [before, after] = [randomBytes(1000), randomBytes(1000)];
-      await first.put(before);
-      await expectBlock(second, before);
-      await first.stop();
-      const again = await open({ folder, listen: [address.replace(/\/p2p\/.*/, "")] });
-      expect(again.addresses()).to.deep.equal([address]);
-      await again.put(after);
-      await expectBlock(second, after);
-    });
-
-    it("waits for a peer that is not there yet", async () => {
-      const folder = temporaryFolder();
-      const early = await open({ folder });
-      const [address = ""] = early.addresses();
-      await early.stop();
-      const store = await open({ peers: [address] });
-      const block = randomBytes(1000);
-      const waiting = store.get(sha256(block));
-      const late = await open({ folder, listen: [address.replace(/\/p2p\/.*/, "")] });
-      await late.put(block);
-      expect(hex((await waiting)!)).to.equal(hex(block));
-    });
-
     it("can be stopped in the middle of a fetch, and twice", async () => {
       const first = await open();
       const second = await open({ peers: first.addresses(), fetchMs: 60_000 });
@@ -270,16 +341,6 @@ for (const { name, open } of IMPLEMENTATIONS) {
       expect(await waiting).to.equal(undefined);
       await second.stop();
       expect(second.addresses()).to.deep.equal([]);
-    });
-
-    it("has what is on its disk after it was stopped, and nothing else", async () => {
-      const first = await open();
-      const store = await open({ peers: first.addresses(), fetchMs: 60_000 });
-      const block = randomBytes(100);
-      await store.put(block);
-      await store.stop();
-      await expectBlock(store, block);
-      expect(await store.get(randomBytes(32))).to.equal(undefined);
     });
 
     it("serves an IPFS node that knows nothing of us", async () => {
@@ -301,21 +362,70 @@ for (const { name, open } of IMPLEMENTATIONS) {
       const store = await open({ peers: node.libp2p.getMultiaddrs().map(String) });
       await expectBlock(store, block);
     });
-
-    it("listens on loopback alone", async function () {
-      const store = await open();
-      const [address = ""] = store.addresses();
-      const port = Number(/^\/ip4\/127\.0\.0\.1\/tcp\/(\d+)\/p2p\/\w+$/.exec(address)?.[1]);
-      expect(store.addresses()).to.have.length(1);
-      expect(await reachable("127.0.0.1", port)).to.equal(true);
-      const others = Object.values(networkInterfaces())
-        .flatMap((addresses) => addresses ?? [])
-        .filter(({ internal, family }) => !internal && family === "IPv4");
-      if (others.length === 0) this.skip();
-      for (const { address: host } of others) expect(await reachable(host, port)).to.equal(false);
-    });
   });
 }
+
+describe("the embedded IPFS node among its peers", () => {
+  const { open } = EMBEDDED;
+
+  it("has nothing for an unknown block, at once where there is nobody to ask", async () => {
+    const store = await open({ fetchMs: 60_000 });
+    const start = performance.now();
+    expect(await store.get(randomBytes(32))).to.equal(undefined);
+    expect(performance.now() - start).to.be.lessThan(5000);
+  });
+
+  it("finds its peer again after that has restarted", async () => {
+    const folder = temporaryFolder();
+    const first = await open({ folder });
+    const [address = ""] = first.addresses();
+    const second = await open({ peers: [address] });
+    const [before, after] = [randomBytes(1000), randomBytes(1000)];
+    await first.put(before);
+    await expectBlock(second, before);
+    await first.stop();
+    const again = await open({ folder, listen: [address.replace(/\/p2p\/.*/, "")] });
+    expect(again.addresses()).to.deep.equal([address]);
+    await again.put(after);
+    await expectBlock(second, after);
+  });
+
+  it("waits for a peer that is not there yet", async () => {
+    const folder = temporaryFolder();
+    const early = await open({ folder });
+    const [address = ""] = early.addresses();
+    await early.stop();
+    const store = await open({ peers: [address] });
+    const block = randomBytes(1000);
+    const waiting = store.get(sha256(block));
+    const late = await open({ folder, listen: [address.replace(/\/p2p\/.*/, "")] });
+    await late.put(block);
+    expect(hex((await waiting)!)).to.equal(hex(block));
+  });
+
+  it("has what is on its disk after it was stopped, and nothing else", async () => {
+    const first = await open();
+    const store = await open({ peers: first.addresses(), fetchMs: 60_000 });
+    const block = randomBytes(100);
+    await store.put(block);
+    await store.stop();
+    await expectBlock(store, block);
+    expect(await store.get(randomBytes(32))).to.equal(undefined);
+  });
+
+  it("listens on loopback alone", async function () {
+    const store = await open();
+    const [address = ""] = store.addresses();
+    const port = Number(/^\/ip4\/127\.0\.0\.1\/tcp\/(\d+)\/p2p\/\w+$/.exec(address)?.[1]);
+    expect(store.addresses()).to.have.length(1);
+    expect(await reachable("127.0.0.1", port)).to.equal(true);
+    const others = Object.values(networkInterfaces())
+      .flatMap((addresses) => addresses ?? [])
+      .filter(({ internal, family }) => !internal && family === "IPv4");
+    if (others.length === 0) this.skip();
+    for (const { address: host } of others) expect(await reachable(host, port)).to.equal(false);
+  });
+});
 
 function reachable(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
@@ -377,7 +487,7 @@ describe("the embedded IPFS node", () => {
     await first.put(good);
     await first.put(bad);
     writeFileSync(fileOf(folder, bad), randomBytes(1000));
-    const second = embedded({ peers: first.addresses(), fetchMs: 500 });
+    const second = embedded({ peers: first.addresses(), fetchMs: 3000 });
     await expectBlock(second, good);
     expect(await second.get(sha256(bad))).to.equal(undefined);
   });
@@ -428,7 +538,7 @@ describe("the embedded IPFS node", () => {
     for (const call of [
       store.put(randomBytes(10)),
       store.get(randomBytes(32)),
-      store.has(randomBytes(32)),
+      store.check(randomBytes(32)),
     ]) {
       expect((await failureOf(call)).message)
         .to.contain(folder)

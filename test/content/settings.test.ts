@@ -35,6 +35,14 @@ describe("the settings of the content store", () => {
       `/ip4/127.0.0.1/tcp/4001/p2p/${PEER_ID}`,
       "/ip4/127.0.0.1/tcp/4001 /ip4/127.0.0.1/tcp/4002",
     ],
+    IPFS_API_URL: [
+      "127.0.0.1:5001",
+      "/ip4/127.0.0.1/tcp/5001",
+      "ftp://127.0.0.1",
+      "http://user:100%@127.0.0.1:5001",
+      "http://127.0.0.1:5001/?arg=1",
+    ],
+    IPFS_GATEWAY_URL: ["ipfs.example", "ipfs://node"],
     IPFS_PEERS: [
       "node.example:4001",
       "/ip4/10.0.0.1/tcp/0",
@@ -50,6 +58,42 @@ describe("the settings of the content store", () => {
       });
     }
   }
+
+  it("name a Kubo node and a gateway", () => {
+    const { IPFS_API_URL, IPFS_GATEWAY_URL } = loadConfig({
+      IPFS_API_URL: "https://user:pass%25word@ipfs.example:5001",
+      IPFS_GATEWAY_URL: "https://gateway.example/",
+    });
+    expect(IPFS_API_URL).to.equal("https://user:pass%25word@ipfs.example:5001");
+    expect(IPFS_GATEWAY_URL).to.equal("https://gateway.example");
+  });
+
+  it("are for one IPFS node alone", () => {
+    for (const [name, value] of [
+      ["IPFS_LISTEN", "/ip4/127.0.0.1/tcp/4001"],
+      ["IPFS_PEERS", `/ip4/10.0.0.1/tcp/4001/p2p/${PEER_ID}`],
+    ] as const) {
+      const both = { IPFS_API_URL: "http://user:secret@127.0.0.1:5001", [name]: value };
+      expect(() => loadConfig(both))
+        .to.throw(ConfigError, `${name}: `)
+        .with.property("message")
+        .that.contains("IPFS_API_URL")
+        .and.does.not.contain("secret");
+    }
+  });
+
+  it("never repeat a password in a refusal", () => {
+    for (const url of [
+      "http://user:secret@",
+      "http://user:secret%@127.0.0.1",
+      "user:secret@host",
+    ]) {
+      expect(() => loadConfig({ IPFS_API_URL: url }))
+        .to.throw(ConfigError)
+        .with.property("message")
+        .that.does.not.contain("secret");
+    }
+  });
 
   it("never repeat a key in a refusal", () => {
     expect(() => loadConfig({ CONTENT_KEY: "deadbeef-secret" }))

@@ -10,14 +10,8 @@ import {
   workOf,
   type BatchSeal,
 } from "../../src/core/head.js";
-import {
-  auditLogBytecode,
-  connect,
-  deployAuditLog,
-  revertOf,
-  sealOn,
-  type AuditLog,
-} from "../support/audit-log.js";
+import { connect, deployAuditLog, revertOf, sealOn, type AuditLog } from "../support/audit-log.js";
+import { bytecodeOf } from "../support/compiled.js";
 import { GANACHE_CHAIN_ID, startGanache, type TestChain } from "../support/ganache.js";
 
 const GAS = "500000";
@@ -293,7 +287,7 @@ describe("AuditLog", function () {
   /** The revert data of a constructor. */
   async function deploymentRefusal(newAdmin: string, newSealer: string): Promise<unknown> {
     const deployment = new web3.eth.Contract(auditLogAbi).deploy({
-      data: auditLogBytecode(),
+      data: bytecodeOf("AuditLog"),
       arguments: [newAdmin, newSealer],
     });
     const call = { from: admin, data: deployment.encodeABI() } as TransactionCall;

@@ -1,13 +1,16 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect } from "chai";
 import type { Web3 } from "web3";
 import { auditLogAbi } from "../../gen/contracts/audit-log.js";
+import { evidenceRegistryAbi } from "../../gen/contracts/evidence-registry.js";
+import { readDeployment, type Deployment } from "../../src/chain/deploy.js";
 import { hex0x, sha256, ZERO32 } from "../../src/core/bytes.js";
 import { connect, type AuditLog } from "../support/audit-log.js";
+import type { EvidenceRegistry } from "../support/evidence-registry.js";
 import { GANACHE_CHAIN_ID, startGanache, type TestChain } from "../support/ganache.js";
 import { repositoryRoot } from "../support/repository.js";
 
@@ -37,63 +40,124 @@ describe("truffle migrate --network anchord", function () {
 
   afterEach(() => chain.stop());
 
-  /** Migrates and gives back the address that Truffle printed. */
-  async function migrate(settings: Record<string, string> = {}): Promise<string> {
+  /** Migrates and gives back what Truffle printed. */
+  async function output(
+    settings: Record<string, string> = {},
+    ...options: readonly string[]
+  ): Promise<string> {
     const places = { BLOCKCHAIN_RPC_URL: chain.url, TRUFFLE_BUILD_DIR: buildFolder };
     const env = { PATH: process.env["PATH"], HOME: process.env["HOME"], ...places, ...settings };
-    const args = [TRUFFLE, "migrate", "--network", "anchord"];
-    const { stdout } = await run(process.execPath, args, { cwd: repositoryRoot, env });
-    return /^AuditLog is at (0x[0-9a-fA-F]{40})$/m.exec(stdout)?.[1] ?? stdout;
+    const args = [TRUFFLE, "migrate", "--network", "anchord", ...options];
+    return (await run(process.execPath, args, { cwd: repositoryRoot, env })).stdout;
   }
 
-  async function addressInArtifact(): Promise<string | undefined> {
-    const text = await readFile(join(buildFolder, "AuditLog.json"), "utf8");
-    const { networks } = JSON.parse(text) as { networks: Record<string, { address: string }> };
-    return networks[String(GANACHE_CHAIN_ID)]?.address;
+  /** Migrates and gives back the addresses, as the settings of the service that were printed. */
+  async function migrate(...args: Parameters<typeof output>): Promise<Deployment> {
+    const printed = await output(...args);
+    return {
+      contract: /^BLOCKCHAIN_CONTRACT_ADDRESS=(0x[0-9a-fA-F]{40})$/m.exec(printed)?.[1] ?? printed,
+      evidence: /^EVIDENCE_CONTRACT_ADDRESS=(0x[0-9a-fA-F]{40})$/m.exec(printed)?.[1] ?? printed,
+    };
   }
+
+  function recorded(): Deployment | undefined {
+    return readDeployment(buildFolder, GANACHE_CHAIN_ID);
+  }
+
+  const lowerCase = ({ contract, evidence }: Deployment) => ({
+    contract: contract.toLowerCase(),
+    evidence: evidence.toLowerCase(),
+  });
 
   function auditLogAt(address: string): AuditLog {
     return new web3.eth.Contract(auditLogAbi, address) as unknown as AuditLog;
   }
 
-  it("deploys once, from the node's first account, and writes the address down", async () => {
-    const [account] = chain.accounts as [string];
-    const address = await migrate();
-    expect(await addressInArtifact()).to.equal(address);
+  function registryAt(address: string): EvidenceRegistry {
+    return new web3.eth.Contract(evidenceRegistryAbi, address) as unknown as EvidenceRegistry;
+  }
 
-    const auditLog = auditLogAt(address);
+  it("deploys once, from the node's first account, and writes the addresses down", async () => {
+    const [account] = chain.accounts as [string];
+    const deployed = await migrate();
+    expect(recorded()).to.deep.equal(lowerCase(deployed));
+
+    const auditLog = auditLogAt(deployed.contract);
     const sealerRole = await auditLog.methods.SEALER_ROLE().call();
     expect(await auditLog.methods.contractName().call()).to.equal("anchord.AuditLog");
     expect(await auditLog.methods.hasRole(ADMIN_ROLE, account).call()).to.equal(true);
     expect(await auditLog.methods.hasRole(sealerRole, account).call()).to.equal(true);
+    const registry = registryAt(deployed.evidence);
+    const anchorerRole = await registry.methods.ANCHORER_ROLE().call();
+    expect(await registry.methods.contractName().call()).to.equal("anchord.EvidenceRegistry");
+    expect(await registry.methods.hasRole(ADMIN_ROLE, account).call()).to.equal(true);
+    expect(await registry.methods.hasRole(anchorerRole, account).call()).to.equal(true);
 
     const height = await web3.eth.getBlockNumber();
-    expect(await migrate()).to.equal(address);
+    expect(await migrate()).to.deep.equal(deployed);
     expect(await web3.eth.getBlockNumber()).to.equal(height);
   });
 
   it("deploys again on a chain of the same id that was started afresh", async () => {
-    const artifact = await addressInArtifact();
-    expect(await web3.eth.getCode(artifact ?? "")).to.equal("0x");
-    expect(await web3.eth.getCode(await migrate())).to.not.equal("0x");
+    const before = recorded();
+    expect(await web3.eth.getCode(before?.contract ?? "")).to.equal("0x");
+    const { contract, evidence } = await migrate();
+    expect(await web3.eth.getCode(contract)).to.not.equal("0x");
+    expect(await web3.eth.getCode(evidence)).to.not.equal("0x");
+  });
+
+  it("adds EvidenceRegistry where there is AuditLog alone", async () => {
+    const first = await output({}, "--to", "1");
+    expect(first).to.contain("BLOCKCHAIN_CONTRACT_ADDRESS=").and.not.to.contain("EVIDENCE");
+    const { contract, evidence } = await migrate();
+    expect(first).to.contain(`BLOCKCHAIN_CONTRACT_ADDRESS=${contract}`);
+    expect(await registryAt(evidence).methods.version().call()).to.equal(1n);
+  });
+
+  it("deploys EvidenceRegistry alone, where it is told to", async () => {
+    const printed = await output({}, "-f", "2");
+    expect(printed).to.match(/^EVIDENCE_CONTRACT_ADDRESS=0x/m);
+    expect(printed).not.to.contain("BLOCKCHAIN_CONTRACT_ADDRESS");
+    expect(await web3.eth.getBlockNumber()).to.equal(1n);
   });
 
   it("signs with a key that the node does not have, and gives the roles away", async () => {
-    const [rich, sealer, admin] = chain.accounts as [string, string, string];
+    const [rich, sealer, admin, anchorer] = chain.accounts as [string, string, string, string];
     const key = hex0x(sha256(Buffer.from("a key of our own")));
     const deployer = web3.eth.accounts.privateKeyToAccount(key).address;
     const value = web3.utils.toWei("1", "ether");
     await web3.eth.sendTransaction({ from: rich, to: deployer, value });
 
-    const settings = { SEALER_ADDRESS: sealer, ADMIN_ADDRESS: admin, MINIMUM_DIFFICULTY: "2" };
-    const auditLog = auditLogAt(await migrate({ PRIVATE_KEY: key, ...settings }));
+    const settings = {
+      SEALER_ADDRESS: sealer,
+      ANCHORER_ADDRESS: anchorer,
+      ADMIN_ADDRESS: admin,
+      MINIMUM_DIFFICULTY: "2",
+    };
+    const { contract, evidence } = await migrate({ PRIVATE_KEY: key, ...settings });
 
+    const auditLog = auditLogAt(contract);
     const sealerRole = await auditLog.methods.SEALER_ROLE().call();
     expect(await auditLog.methods.minimumDifficulty().call()).to.equal(2n);
     expect(await auditLog.methods.hasRole(sealerRole, sealer).call()).to.equal(true);
     expect(await auditLog.methods.hasRole(sealerRole, deployer).call()).to.equal(false);
-    expect(await auditLog.methods.hasRole(ADMIN_ROLE, admin).call()).to.equal(true);
-    expect(await auditLog.methods.hasRole(ADMIN_ROLE, deployer).call()).to.equal(false);
+    const registry = registryAt(evidence);
+    const anchorerRole = await registry.methods.ANCHORER_ROLE().call();
+    expect(await registry.methods.hasRole(anchorerRole, anchorer).call()).to.equal(true);
+    expect(await registry.methods.hasRole(anchorerRole, sealer).call()).to.equal(false);
+    expect(await registry.methods.hasRole(anchorerRole, deployer).call()).to.equal(false);
+    for (const { methods } of [auditLog, registry]) {
+      expect(await methods.hasRole(ADMIN_ROLE, admin).call()).to.equal(true);
+      expect(await methods.hasRole(ADMIN_ROLE, deployer).call()).to.equal(false);
+    }
+  });
+
+  it("lets whoever seals anchor as well, unless it is told otherwise", async () => {
+    const [, sealer] = chain.accounts as [string, string];
+    const { evidence } = await migrate({ SEALER_ADDRESS: sealer });
+    const registry = registryAt(evidence);
+    const role = await registry.methods.ANCHORER_ROLE().call();
+    expect(await registry.methods.hasRole(role, sealer).call()).to.equal(true);
   });
 
   it("fails, with nothing deployed, on a difficulty that is none", async () => {

@@ -4,11 +4,12 @@ import { checkReceipt } from "../../src/core/receipt.js";
 import { receiptFromJson } from "../../src/core/receipt-json.js";
 import { chainOf } from "../support/scripted-chain.js";
 import { chainScript, checkText, receiptVector } from "../support/vectors.js";
+import type { ReceiptVector } from "../support/vectors.js";
 
 type Json = string | Json[] | { [name: string]: Json };
 
 /** The receipt that is tampered with: it has a trail index, a leaf index, a path, and a nonce. */
-const VECTOR = receiptVector("valid_complaint_details");
+const VECTOR = validVector("complaint_details");
 const LOG = chainScript("log");
 const STEPS = [
   "format",
@@ -21,6 +22,11 @@ const STEPS = [
   "head",
   "anchor",
 ];
+
+/** The valid receipt of the entry vector of that name. */
+function validVector(name: string): ReceiptVector {
+  return receiptVector(`valid_${name}`);
+}
 
 /** The places of all strings in a value. */
 function places(
@@ -47,8 +53,8 @@ function changed(value: Json, place: readonly (string | number)[], other: Json |
 }
 
 /** Checks, and returns the step that failed. */
-async function failedStep(value: Json): Promise<string> {
-  const found = await checkText(JSON.stringify(value), LOG);
+async function failedStep(value: Json, chain = LOG): Promise<string> {
+  const found = await checkText(JSON.stringify(value), chain);
   return found.verdict === "invalid" ? found.step : found.verdict;
 }
 
@@ -89,16 +95,21 @@ describe("receipt", function () {
     }
   });
 
-  it("is refused with any bit of its entry changed", async () => {
-    const place = ["receipt", "entry"];
-    const entry = Buffer.from(at(receipt, place) as string, "base64");
-    for (let bit = 0; bit < entry.length * 8; bit++) {
-      const other = Buffer.from(entry);
-      other[bit >> 3] = (other[bit >> 3] as number) ^ (1 << (bit & 7));
-      const step = await failedStep(changed(receipt, place, other.toString("base64")));
-      expect(["entry", "root"], `bit ${bit}`).to.include(step);
-    }
-  });
+  for (const vector of [VECTOR, ...["evidence_added", "evidence_checked"].map(validVector)]) {
+    it(`is refused with any bit of its entry changed: ${vector.name}`, async () => {
+      const given = vector.receipt as Json;
+      const chain = chainScript(vector.chain);
+      expect(await failedStep(given, chain)).to.equal("valid");
+      const place = ["receipt", "entry"];
+      const entry = Buffer.from(at(given, place) as string, "base64");
+      for (let bit = 0; bit < entry.length * 8; bit++) {
+        const other = Buffer.from(entry);
+        other[bit >> 3] = (other[bit >> 3] as number) ^ (1 << (bit & 7));
+        const step = await failedStep(changed(given, place, other.toString("base64")), chain);
+        expect(["entry", "root"], `bit ${bit}`).to.include(step);
+      }
+    });
+  }
 
   it("is refused with any bit of a digest changed", async () => {
     const digests = places(receipt).filter((place) => {

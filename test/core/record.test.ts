@@ -5,7 +5,10 @@ import { expect } from "chai";
 import fc from "fast-check";
 import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import {
+  ContentState,
   CustomSchema,
+  EvidenceAddedSchema,
+  EvidenceCheckedSchema,
   LoginSchema,
   ThreatScale,
   ThreatSchema,
@@ -55,6 +58,36 @@ function custom(type: string, data?: JsonObject): Body {
     value: create(CustomSchema, { type, ...(data === undefined ? {} : { data }) }),
   };
 }
+
+/** Evidence with every field, of a size that may be unset. */
+function evidenceAdded(size: bigint | undefined, details?: JsonObject): Body {
+  const value = create(EvidenceAddedSchema, {
+    sha256: "ab".repeat(32),
+    cid: "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy",
+    ...(size === undefined ? {} : { size }),
+    fileName: "scän.pdf",
+    mediaType: "application/pdf",
+    derivedFrom: "cd".repeat(32),
+    contentKept: true,
+    ...(details === undefined ? {} : { details }),
+  });
+  return { case: "evidenceAdded", value };
+}
+
+function evidenceChecked(size: bigint): Body {
+  const value = create(EvidenceCheckedSchema, {
+    evidenceId: "cd".repeat(32),
+    sha256: "ab".repeat(32),
+    cid: "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy",
+    state: ContentState.MISSING,
+    previousState: ContentState.INTACT,
+    size,
+  });
+  return { case: "evidenceChecked", value };
+}
+
+/** Sizes of files as an entry can have them. */
+const anySize = fc.oneof(fc.constant(0n), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }));
 
 /** Objects within objects, so many levels. */
 function nested(levels: number): JsonObject {
@@ -137,7 +170,11 @@ describe("record", () => {
 
     it("keeps details as canonical JSON, and apart from the body", () => {
       const details = JSON.parse('{"b":[1e21,-0],"a":{"__proto__":1},"10":2}') as JsonObject;
-      for (const body of [login(details), custom("x", details)]) {
+      for (const body of [
+        login(details),
+        evidenceAdded(undefined, details),
+        custom("x", details),
+      ]) {
         const entry = decodeEntry(encodeRecord(draft(body), OPTIONS).entry);
         expect(entry.details).to.equal('{"10":2,"a":{"__proto__":1},"b":[1e+21,0]}');
         expect(entry.body.value).not.to.have.any.keys("details", "data");
@@ -147,6 +184,30 @@ describe("record", () => {
     it("keeps empty details apart from none", () => {
       expect(decodeEntry(encodeRecord(draft(login({})), OPTIONS).entry).details).to.equal("{}");
       expect(decodeEntry(encodeRecord(draft(login()), OPTIONS).entry).details).to.equal("");
+    });
+
+    it("gives evidence back as it was, a size of 0 apart from none", () => {
+      const seed = Date.now() % 2 ** 31;
+      console.log(`        seed ${seed}`);
+      fc.assert(
+        fc.property(fc.option(anySize, { nil: undefined }), anySize, (size, checkedSize) => {
+          for (const body of [
+            evidenceAdded(size),
+            evidenceAdded(size, { pages: 12 }),
+            evidenceChecked(checkedSize),
+          ]) {
+            const record = encodeRecord(draft(body));
+            expect(bodyOf(decodeEntry(record.entry))).to.deep.equal(body);
+          }
+        }),
+        { seed },
+      );
+    });
+
+    it("names the types of evidence", () => {
+      const type = (body: Body) => encodeRecord(draft(body)).columns.type;
+      expect(type(evidenceAdded(1n))).to.equal("evidence_added");
+      expect(type(evidenceChecked(1n))).to.equal("evidence_checked");
     });
 
     it("encodes so that decoding gives the same back, for random details", () => {
@@ -214,6 +275,8 @@ describe("record", () => {
       "login",
       "config_change",
       "complaint",
+      "evidence_added",
+      "evidence_checked",
       "custom",
     ]) {
       expect(refusedField(custom(type)), type).to.equal("custom.type");
@@ -239,6 +302,7 @@ describe("record", () => {
     for (const [what, details] of Object.entries(refused)) {
       it(`are refused where they are ${what}`, () => {
         expect(refusedField(login(details))).to.equal("login.details");
+        expect(refusedField(evidenceAdded(1n, details))).to.equal("evidence_added.details");
         expect(refusedField(custom("x", details))).to.equal("custom.data");
       });
     }
@@ -264,35 +328,46 @@ describe("record", () => {
   });
 
   describe("decodeEntry", () => {
-    const entry = encodeRecord(draft(login({ a: 1 })), OPTIONS).entry;
+    for (const body of [login({ a: 1 }), evidenceAdded(0n, { a: 1 }), evidenceChecked(12n)]) {
+      describe(`of a body ${body.case}`, () => {
+        const { entry } = encodeRecord(draft(body), OPTIONS);
 
-    it("refuses every cut, and every byte more", () => {
-      for (let length = 0; length < entry.length; length++) {
-        expect(() => decodeEntry(entry.subarray(0, length)), String(length)).to.throw();
-      }
-      for (let byte = 0; byte < 256; byte++) {
-        expect(() => decodeEntry(Buffer.concat([entry, Buffer.of(byte)])), String(byte)).to.throw();
-      }
-    });
-
-    it("reads no two facts out of different bytes: what it accepts, it encodes to the same bytes", () => {
-      const seed = Date.now() % 2 ** 31;
-      console.log(`        seed ${seed}`);
-      const change = fc.tuple(fc.nat(entry.length - 1), fc.nat(255));
-      fc.assert(
-        fc.property(fc.array(change, { minLength: 1, maxLength: 3 }), (changes) => {
-          const other = Uint8Array.from(entry);
-          for (const [at, byte] of changes) other[at] = byte;
-          let decoded;
-          try {
-            decoded = decodeEntry(other);
-          } catch {
-            return;
+        it("refuses every cut, and every byte more", () => {
+          for (let length = 0; length < entry.length; length++) {
+            expect(() => decodeEntry(entry.subarray(0, length)), String(length)).to.throw();
           }
-          expect(hex(toBinary(EntrySchema, decoded))).to.equal(hex(other));
-        }),
-        { seed, numRuns: 3000 },
-      );
+          for (let byte = 0; byte < 256; byte++) {
+            const more = Buffer.concat([entry, Buffer.of(byte)]);
+            expect(() => decodeEntry(more), String(byte)).to.throw();
+          }
+        });
+
+        it("reads no two facts out of different bytes: what it accepts, it encodes to the same bytes", () => {
+          const seed = Date.now() % 2 ** 31;
+          console.log(`          seed ${seed}`);
+          const change = fc.tuple(fc.nat(entry.length - 1), fc.nat(255));
+          fc.assert(
+            fc.property(fc.array(change, { minLength: 1, maxLength: 3 }), (changes) => {
+              const other = Uint8Array.from(entry);
+              for (const [at, byte] of changes) other[at] = byte;
+              let decoded;
+              try {
+                decoded = decodeEntry(other);
+              } catch {
+                return;
+              }
+              expect(hex(toBinary(EntrySchema, decoded))).to.equal(hex(other));
+            }),
+            { seed, numRuns: 3000 },
+          );
+        });
+      });
+    }
+
+    it("refuses details where the body has no room for them", () => {
+      const message = fromBinary(EntrySchema, encodeRecord(draft(evidenceChecked(1n))).entry);
+      message.details = '{"a":1}';
+      expect(() => decodeEntry(toBinary(EntrySchema, message))).to.throw("has no details");
     });
 
     it("refuses numbers that are not finite", () => {

@@ -48,20 +48,13 @@ describe("docs/vectors/receipts.json", () => {
 
     it("have every body, with and without details and request_id", () => {
       const entries = vectors.entries.map(({ hex: text }) => decodeEntry(unhex(text)));
-      for (const body of [
-        "threat",
-        "trade",
-        "order",
-        "systemChange",
-        "login",
-        "configChange",
-        "complaint",
-        "custom",
-      ]) {
+      for (const { localName: body } of EntrySchema.oneofs[0]?.fields ?? []) {
         const details = entries
           .filter((entry) => entry.body.case === body)
           .map((entry) => entry.details !== "");
-        expect(new Set(details), body).to.have.lengthOf(2);
+        // What the service says of a file has no free part.
+        const expected = body === "evidenceChecked" ? [false] : [false, true];
+        expect([...new Set(details)].sort(), body).to.deep.equal(expected);
       }
       expect(new Set(entries.map((entry) => entry.requestId !== ""))).to.have.lengthOf(2);
     });
@@ -72,6 +65,14 @@ describe("docs/vectors/receipts.json", () => {
       const data = body.case === "custom" ? body.value.data : undefined;
       expect(Object.keys(data ?? {})).to.include.members(["__proto__", "constructor", "10", "9"]);
       expect(Object.getPrototypeOf(data)).to.equal(Object.prototype);
+    });
+
+    it("have evidence of every size that there is: none, 0, and up to 64 bits", () => {
+      const sizes = vectors.entries.flatMap(({ hex: text }) => {
+        const { body } = decodeEntry(unhex(text));
+        return body.case === "evidenceAdded" ? [body.value.size] : [];
+      });
+      expect(sizes).to.include.members([undefined, 0n, 2n ** 64n - 1n]);
     });
 
     it("keep -0.0 apart from the default", () => {

@@ -12,7 +12,10 @@ import type { Entry } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import {
   ComplaintSchema,
   ConfigChangeSchema,
+  ContentStateSchema,
   CustomSchema,
+  EvidenceAddedSchema,
+  EvidenceCheckedSchema,
   LoginSchema,
   OrderSchema,
   Side,
@@ -89,6 +92,8 @@ const BODY_ENUMS: Readonly<
   side: SideSchema,
   scale: ThreatScaleSchema,
   severity: ThreatSeveritySchema,
+  state: ContentStateSchema,
+  previousState: ContentStateSchema,
 };
 
 /** An entry in the form that DECODE prints. */
@@ -101,6 +106,7 @@ function plain(entry: Entry): unknown {
   const fields = Object.entries(value).flatMap(
     ([key, field]: [string, unknown]): [string, unknown][] => {
       if (key.startsWith("$")) return [];
+      if (typeof field === "bigint") return [[snake(key), String(field)]];
       if (typeof field !== "number") return [[snake(key), field]];
       const known = BODY_ENUMS[key];
       if (known === undefined) {
@@ -340,6 +346,29 @@ for line in sys.stdin:
     at("--chain-id, --contract, --log");
   });
 
+  it("prints evidence, its size only where it has one", async () => {
+    const lines = async (name: string) => {
+      const { stdout } = await verify(receiptVector(name));
+      return stdout.split("\n").map((line) => line.replace(/ +/, " "));
+    };
+    expect(await lines("valid_evidence_added")).to.include.members([
+      "evidence_added.size 21",
+      "evidence_added.file_name scän.txt",
+      "evidence_added.media_type text/plain",
+      "evidence_added.content_kept True",
+      'details {"pages":12,"source":{"scanner":"s-1"}}',
+    ]);
+    expect(await lines("valid_evidence_added_empty_file")).to.include("evidence_added.size 0");
+    const hashAlone = await lines("valid_evidence_added_hash");
+    expect(hashAlone).to.include("evidence_added.content_kept False");
+    expect(hashAlone.join("\n")).not.to.include("evidence_added.size");
+    expect(await lines("valid_evidence_checked")).to.include.members([
+      "evidence_checked.state CONTENT_STATE_ALTERED",
+      "evidence_checked.previous_state CONTENT_STATE_INTACT",
+      "evidence_checked.size 21",
+    ]);
+  });
+
   it("prints times to the nanosecond", async () => {
     const { stdout } = await verify(receiptVector("valid_threat"));
     expect(stdout).to.match(/^occur_time +2026-01-31T23:41:12\.345678901Z$/m);
@@ -501,6 +530,8 @@ const tampering: fc.Arbitrary<Tampering> = fc.constantFrom<Tampering[]>(
 const text = (maxLength: number) => fc.string({ unit: "binary", maxLength });
 const amount = fc.double({ min: 0, noNaN: true, noDefaultInfinity: true });
 const side = fc.constantFrom(Side.UNSPECIFIED, Side.BUY, Side.SELL);
+const size = fc.oneof(fc.constant(0n), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }));
+const contentState = fc.constantFrom(...ContentStateSchema.values.map(({ number }) => number));
 const free: fc.Arbitrary<JsonObject | undefined> = fc.option(
   fc
     .dictionary(
@@ -577,6 +608,24 @@ const arbitraryBody: fc.Arbitrary<Body> = fc.oneof(
     details: free,
   }),
   body("custom", CustomSchema, { type: text(9).map((type) => `x${type}`), data: free }),
+  body("evidenceAdded", EvidenceAddedSchema, {
+    sha256: text(64),
+    cid: text(59),
+    size: fc.option(size, { nil: undefined }),
+    fileName: text(20),
+    mediaType: text(20),
+    derivedFrom: text(64),
+    contentKept: fc.boolean(),
+    details: free,
+  }),
+  body("evidenceChecked", EvidenceCheckedSchema, {
+    evidenceId: text(64),
+    sha256: text(64),
+    cid: text(59),
+    state: contentState,
+    previousState: contentState,
+    size,
+  }),
 );
 const arbitraryTime = fc
   .tuple(fc.integer({ min: 0, max: 7258118399 }), fc.nat(999_999_999))

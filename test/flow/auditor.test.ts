@@ -449,7 +449,7 @@ describe("The auditor", function () {
       for (const batch of [number - 1, number]) {
         const [row] = await run(
           store,
-          'select "transaction" as bytes from operations where batch_number = ?',
+          'select "transaction" as bytes from operations where number = ?',
           [batch],
         );
         await chain.rpc("eth_sendRawTransaction", hex0x(row!["bytes"] as Uint8Array));

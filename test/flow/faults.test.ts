@@ -16,8 +16,9 @@ const POINTS = [
   "publish.before-commit",
 ] as const satisfies readonly FaultPoint[];
 
-/** Fails to compile where a fault point is not in the list above; adoption has tests of its own. */
-type Missing = Exclude<FaultPoint, (typeof POINTS)[number] | `adopt.${string}`>;
+/** Fails to compile where a fault point is not in the list above; these have tests of their own. */
+type Elsewhere = `${"adopt" | "evidence" | "anchor"}.${string}`;
+type Missing = Exclude<FaultPoint, (typeof POINTS)[number] | Elsewhere>;
 const complete: [Missing] extends [never] ? true : false = true;
 
 /** Killed at random: so many seeds on each database; `npm run soak` has more. */
@@ -39,9 +40,12 @@ for (const database of ["SQLite", "MariaDB"] as const) {
       newDatabase = () => mysql.createDatabase();
     });
 
-    it("loses, doubles and reorders nothing at any fault point", async () => {
+    it("loses, doubles and reorders nothing at every other fault point", async () => {
       const random = randomOf(seed);
-      const faults = POINTS.map((point) => `${point}:${random.between(1, 3)}`);
+      // Every other point on each database, the rest on the other; `npm run soak` has many on both.
+      const half = (seed + (database === "SQLite" ? 0 : 1)) % 2;
+      const points = POINTS.filter((_, i) => i % 2 === half);
+      const faults = points.map((point) => `${point}:${random.between(1, 3)}`);
       await soak({ seed, mysqlUrl: await newDatabase(), faults, kills: 0 });
     });
 

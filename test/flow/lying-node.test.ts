@@ -5,12 +5,12 @@ import { startDaemon, temporaryFolder } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
 import { anvilBinary, startAnvilChain, startExternalChain } from "../support/external-chain.js";
 import type { ExternalChain } from "../support/external-chain.js";
-import { healthOf, sealed } from "../support/log-checks.js";
+import { healthOf, sealed, sealsOf } from "../support/log-checks.js";
 import { HONEST, startLyingNode } from "../support/lying-node.js";
 import type { Lies, LyingNode } from "../support/lying-node.js";
 import { randomOf, seedOfRun } from "../support/random.js";
 import type { Random } from "../support/random.js";
-import { recordSome, sealsOf } from "../support/rebuild.js";
+import { recordSome } from "../support/rebuild.js";
 import { startRelay } from "../support/relay.js";
 import type { Relay } from "../support/relay.js";
 import { expectAgreement } from "../support/stream-checks.js";
@@ -123,11 +123,10 @@ describe("A node that lies", function () {
     node.range = 2;
     node.lag = 3;
     node.lies = ALL_LIES;
+    const kinds = Object.keys(ALL_LIES).filter((lie) => lie !== "forgottenLogs") as (keyof Lies)[];
     await load(5);
+    while (!kinds.every((lie) => node.told.has(lie))) await load(1);
     await expectUntroubled();
-    for (const lie of Object.keys(ALL_LIES) as (keyof Lies)[]) {
-      if (lie !== "forgottenLogs") expect(node.told.get(lie) ?? 0, lie).to.be.greaterThan(0);
-    }
   });
 
   it("because it is two nodes, one behind the other, never has a batch retracted", async () => {

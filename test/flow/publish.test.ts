@@ -9,9 +9,9 @@ import { openEmbeddedContent } from "../../src/content/embedded.js";
 import type { ContentStore } from "../../src/content/port.js";
 import { migratedDataDir, startDaemon } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
-import { allRecords, expectWhole, logOf } from "../support/log-checks.js";
+import { allRecords, expectWhole, logOf, sealsOf } from "../support/log-checks.js";
 import { randomOf, seedOfRun } from "../support/random.js";
-import { recordSome, sealsOf, settled } from "../support/rebuild.js";
+import { recordSome, settled } from "../support/rebuild.js";
 import { until } from "../support/until.js";
 
 describe("What was sealed is published", function () {

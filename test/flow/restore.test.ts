@@ -174,7 +174,7 @@ for (const flavour of ["SQLite", "MariaDB"] as const) {
       const dying = await startDaemon({ ...settings, ...fault }).catch(() => undefined);
       await dying?.ended; // where it did not die before it was ready
       const { operations, batches } = await dumpTables(settings);
-      expect(operations.at(-1)).to.include({ state: "SENT", batch_number: batches.length });
+      expect(operations.at(-1)).to.include({ state: "SENT", number: batches.length });
       await backUp();
       const second = await start();
       ids.push(...(await recordSome(second, random, 12)));

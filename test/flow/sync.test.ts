@@ -1,13 +1,17 @@
+import { join } from "node:path";
 import { expect } from "chai";
 import type { SyncBlocksResponse } from "../../gen/ts/anchord/v1/audit_service_pb.js";
+import { openDatabase } from "../../src/store/database.js";
 import { startDaemon, temporaryFolder } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
 import { DATABASES } from "../support/databases.js";
 import { DOORS, refusalOf } from "../support/doors.js";
 import type { AuditClient } from "../support/doors.js";
+import { addEvidence, allEvidence, anchorAsStranger, fileNamed } from "../support/evidence-log.js";
+import { evidenceNamed } from "../support/evidence-registry.js";
 import { startExternalChain } from "../support/external-chain.js";
 import type { ExternalChain } from "../support/external-chain.js";
-import { expectWhole, healthOf } from "../support/log-checks.js";
+import { expectWhole, healthOf, problemsOf } from "../support/log-checks.js";
 import { randomOf, seedOfRun } from "../support/random.js";
 import { recordSome, settled } from "../support/rebuild.js";
 import { dumpTables, withDatabase, without } from "../support/tables.js";
@@ -16,6 +20,16 @@ import { until } from "../support/until.js";
 
 /** At least so many batches. */
 const BATCHES = 6;
+
+/** Pieces of evidence that are recorded, and anchors that are not. */
+const EVIDENCE = 4;
+const STRANGE = 2;
+
+/** The tables that hold what is on the chain. */
+const TABLES = ["records", "requests", "leaves", "batches", "evidence", "strange_anchors"] as const;
+
+/** Where evidence stands on the chain. */
+const PLACE = ["submitter", "transaction_hash", "block_number", "block_hash", "block_time"];
 
 /** Everything that SyncBlocks reports for a range. */
 async function sync(client: AuditClient, fromBlock = 0n, toBlock = 0n) {
@@ -60,12 +74,21 @@ for (const kind of DATABASES) {
         DATA_DIR: temporaryFolder(),
       };
       await start();
+      await handIn();
       for (let batch = 0; batch < BATCHES; batch++) {
         await recordSome(daemon, random, 4);
         await daemon.grpc.sealNow({});
       }
       await chain.rpc("evm_mine", { blocks: 1_100 });
       await settled(daemon);
+      await anchorAsStranger(
+        chain,
+        ["a", "b"].map((name) => evidenceNamed(name)),
+      );
+      await withDatabase(settings, async (sql) => {
+        const isNoted = async () => (await sql("select * from strange_anchors")).length === STRANGE;
+        await until("the strange anchors are noted", isNoted);
+      });
       await daemon.stop();
       healthy = await dumpTables(settings);
       count = healthy.batches.length;
@@ -74,6 +97,25 @@ for (const kind of DATABASES) {
     after(() => chain?.stop());
 
     afterEach(() => daemon?.kill());
+
+    /** Evidence, of which nothing but the hash is known. Resolves once it is anchored. */
+    async function handIn(): Promise<void> {
+      const { DATABASE_URL: mysqlUrl, DATA_DIR: folder = "" } = settings;
+      const database = openDatabase(
+        mysqlUrl === undefined ? { sqlitePath: join(folder, "anchord.db") } : { mysqlUrl },
+      );
+      try {
+        for (let i = 0; i < EVIDENCE; i++) {
+          await addEvidence(database, "user/1", fileNamed(`file ${i}`), "hash");
+        }
+        await daemon.grpc.sealNow({});
+        await until("the evidence is anchored", async () => {
+          return (await allEvidence(database)).every(({ anchor }) => anchor !== undefined);
+        });
+      } finally {
+        await database.close();
+      }
+    }
 
     async function start(): Promise<void> {
       daemon = await startDaemon(settings);
@@ -95,7 +137,7 @@ for (const kind of DATABASES) {
       await until("it seals again", async () => (await healthOf(daemon)).sealing.healthy);
       await daemon.stop();
       const now = await dumpTables(settings);
-      for (const table of ["tail", "records", "requests", "leaves", "batches"] as const) {
+      for (const table of [...TABLES, "tail"] as const) {
         expect(now[table], table).to.deep.equal(healthy[table]);
       }
       expect(without(now.publications, "publish_time")).to.deep.equal(
@@ -117,7 +159,7 @@ for (const kind of DATABASES) {
               "block_time = null, gas_used = null where number = ?",
             [count],
           );
-          await sql("update operations set state = ? where batch_number = ?", [state, count]);
+          await sql("update operations set state = ? where number = ?", [state, count]);
         });
         await until("health says what to do", async () =>
           (await sealingError()).includes(
@@ -129,6 +171,47 @@ for (const kind of DATABASES) {
         await expectMended();
       });
     }
+
+    for (const state of ["SENT", "MINED"] as const) {
+      it(`puts evidence back where the chain has it, the calls of its groups ${state}`, async () => {
+        await damage(async (sql) => {
+          const [first, second, third] = healthy.evidence.map(({ id }) => id);
+          const other = Buffer.alloc(20, 1);
+          await sql(`update evidence set ${PLACE.join(" = null, ")} = null where id = ?`, [first]);
+          await sql("update evidence set submitter = ? where id = ?", [other, second]);
+          await sql("update evidence set block_time = block_time + 1 where id = ?", [third]);
+          await sql("update strange_anchors set cid = ? where log_index = 0", [other]);
+          await sql("delete from strange_anchors where log_index = 1");
+          await sql("update operations set state = ? where kind = 'EVIDENCE'", [state]);
+        });
+        const last = (await sync(daemon.http)).at(-1);
+        expect(last).to.include({ evidenceFound: BigInt(EVIDENCE + STRANGE) });
+        // Whoever anchors finds what is there already, and mends it where it comes first.
+        expect(Number(last?.evidenceMended)).to.be.within(2, 5);
+        expect(last).to.include({ batchesFound: BigInt(count), batchesMended: 0n });
+        await expectMended();
+      });
+    }
+
+    it("leaves evidence alone that is marked as anchored where the chain has nothing of it", async () => {
+      const columns = `subject_key, content, ${PLACE.join(", ")}`;
+      const forged = Buffer.alloc(32, 1);
+      await damage((sql) =>
+        sql(
+          `insert into evidence (record_id, digest, cid, ${columns}) ` +
+            `select ?, ?, '', ${columns} from evidence where id = ?`,
+          [forged, forged, healthy.evidence[0]?.["id"]],
+        ),
+      );
+      expect((await sync(daemon.grpc)).at(-1)).to.include({ evidenceMended: 0n });
+      const problems = await problemsOf(daemon);
+      expect(problems.map(({ column }) => column)).to.deep.equal(["evidence.record_id"]);
+      await daemon.stop();
+      const { evidence } = await dumpTables(settings);
+      expect(evidence.slice(0, EVIDENCE)).to.deep.equal(healthy.evidence);
+      expect(evidence).to.have.length(EVIDENCE + 1);
+      await withDatabase(settings, (sql) => sql("delete from evidence where digest = ?", [forged]));
+    });
 
     it("tells what the feed has not told", async () => {
       await damage(async (sql) => {
@@ -180,11 +263,13 @@ for (const kind of DATABASES) {
           blockNumber,
           batchesFound: BigInt(count),
           batchesMended: 0n,
+          evidenceFound: BigInt(EVIDENCE + STRANGE),
+          evidenceMended: 0n,
         });
       }
       await daemon.stop();
       const now = await dumpTables(settings);
-      for (const table of ["records", "requests", "leaves", "batches", "operations"] as const) {
+      for (const table of [...TABLES, "operations"] as const) {
         expect(now[table], table).to.deep.equal(healthy[table]);
       }
       expect(happenings(now)).to.deep.equal(happenings(healthy));

@@ -4,7 +4,7 @@ import { sql } from "kysely";
 import { forgetEvents } from "../../src/flow/retention.js";
 import { hex, sha256 } from "../../src/core/bytes.js";
 import type { StoredAnchor } from "../../src/store/batches.js";
-import { setPosition, storeIdentity } from "../../src/store/chain-position.js";
+import { chainPosition, movePosition, storeIdentity } from "../../src/store/chain-position.js";
 import { openDatabase } from "../../src/store/database.js";
 import type { Database } from "../../src/store/database.js";
 import {
@@ -268,6 +268,7 @@ for (const { name, settings } of DATABASES) {
         await storeIdentity(database, {
           chainId: 1337n,
           contract: `0x${"11".repeat(20)}`,
+          evidence: undefined,
           log: sha256(Buffer.from("log")),
           genesisHash: `0x${hex(sha256(Buffer.from("genesis")))}`,
           deployBlock: 1,
@@ -275,8 +276,10 @@ for (const { name, settings } of DATABASES) {
       });
 
       async function finalUpTo(finalNumber: number): Promise<void> {
-        const position = { blockNumber: 100, confirmedNumber: finalNumber, finalNumber };
-        await database.transact((trx) => setPosition(trx, position));
+        const from = await chainPosition(database);
+        if (from === undefined) throw new Error("the database has no identity");
+        const to = { blockNumber: 100, confirmedNumber: finalNumber, finalNumber };
+        await database.transact((trx) => movePosition(trx, from, to));
       }
 
       /** Forgets what is older than so many days, step by step, until nothing more is. */

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { AnchordError } from "../../src/core/errors.js";
 import { hex, sha256, ZERO32 } from "../../src/core/bytes.js";
+import type { Purpose } from "../../src/core/operation.js";
 import type { EncodedRecord, RecordColumns } from "../../src/core/record.js";
 import type { Unit, UnitResult } from "../../src/store/append.js";
 import {
@@ -11,6 +12,7 @@ import {
   firstUnanchored,
   insertBatch,
   retractAbove,
+  unanchoredBatches,
 } from "../../src/store/batches.js";
 import { openDatabase } from "../../src/store/database.js";
 import type { Database } from "../../src/store/database.js";
@@ -18,10 +20,14 @@ import { currentLease, holdLease, releaseLease } from "../../src/store/leases.js
 import { migrate } from "../../src/store/migrations.js";
 import {
   failOperation,
+  freeNonce,
   insertOperation,
+  minedOperation,
   mineOperation,
-  nextStoredNonce,
-  sentOperation,
+  offeredOperation,
+  reopenOperations,
+  sentOperations,
+  waitingOperation,
 } from "../../src/store/operations.js";
 import {
   countRecords,
@@ -439,26 +445,70 @@ for (const { flavour, target } of FLAVOURS) {
           transactionHash: sha256(Buffer.from(`${nonce}`)),
           transaction: randomBytes(8),
         });
-        expect(await nextStoredNonce(database, sender, 10)).to.equal(0);
-        for (const number of [1, 2, 3]) {
-          await database.transact((trx) => insertOperation(trx, number, call(6 + number), 0));
-        }
-        await database.transact((trx) => mineOperation(trx, 1, call(7).transactionHash));
-        expect(await nextStoredNonce(database, sender, 10)).to.equal(10);
-        expect(await nextStoredNonce(database, sender, 3)).to.equal(9);
-        const last = (await sentOperation(database, 3))!;
-        await database.transact((trx) => failOperation(trx, last.id, "reason".repeat(1_000)));
-        expect(await nextStoredNonce(database, sender, 10)).to.equal(9);
-        expect(await sentOperation(database, 3)).to.equal(undefined);
-        await database.transact((trx) => insertOperation(trx, 3, call(9), 0));
-        await database.transact((trx) => insertOperation(trx, 2, call(20), 0));
-        expect(await nextStoredNonce(database, sender, 10)).to.equal(21);
-        await database.transact((trx) => mineOperation(trx, 2, call(8).transactionHash));
-        expect(await nextStoredNonce(database, sender, 10), "dropped").to.equal(10);
+        const seal = (number: number) => ({ kind: "SEAL" as const, number });
+        const evidence = (number: number) => ({ kind: "EVIDENCE" as const, number });
+        const insert = (purpose: Purpose, nonce: number) =>
+          database.transact((trx) => insertOperation(trx, purpose, call(nonce), 0));
+        expect(await freeNonce(database, sender, 7)).to.equal(7);
+        await insert(seal(1), 7);
+        await insert(evidence(1), 8);
+        await insert(seal(2), 9);
+        await database.transact((trx) => mineOperation(trx, seal(1), call(7).transactionHash));
+        expect(await freeNonce(database, sender, 7)).to.equal(10);
+        expect(await freeNonce(database, randomBytes(20), 7), "another account").to.equal(7);
+        const first = (await waitingOperation(database, evidence(1)))!;
+        await database.transact((trx) => failOperation(trx, first.id, "reason".repeat(1_000)));
+        expect(await freeNonce(database, sender, 7)).to.equal(8);
+        expect(await waitingOperation(database, evidence(1))).to.equal(undefined);
+        await insert(evidence(1), 8);
         expect(
-          (await sentOperation(database, 3))?.id,
+          (await waitingOperation(database, evidence(1)))?.id,
           "the same bytes are on their way again",
-        ).to.equal(last.id);
+        ).to.equal(first.id);
+        await insert(evidence(1), 10);
+        expect(await freeNonce(database, sender, 7)).to.equal(11);
+        await database.transact((trx) => mineOperation(trx, evidence(1), call(8).transactionHash));
+        expect(await freeNonce(database, sender, 7), "dropped").to.equal(10);
+        expect((await waitingOperation(database, seal(2)))?.nonce, "of another kind").to.equal(9);
+      });
+
+      it("leave their nonce to others while the node refuses them", async () => {
+        const sender = randomBytes(20);
+        const purpose = { kind: "SEAL" as const, number: 1 };
+        const transactionHash = randomBytes(32);
+        const call = { sender, nonce: 4, transactionHash, transaction: randomBytes(8) };
+        const offer = (state: "SENT" | "REFUSED") =>
+          database.transact((trx) => offeredOperation(trx, transactionHash, state));
+        await database.transact((trx) => insertOperation(trx, purpose, call, 0));
+        expect(await sentOperations(database, sender, 4, 5)).to.have.length(1);
+        await offer("REFUSED");
+        expect(await freeNonce(database, sender, 4)).to.equal(4);
+        expect(await sentOperations(database, sender, 4, 5)).to.deep.equal([]);
+        expect((await waitingOperation(database, purpose))?.state).to.equal("REFUSED");
+        await offer("SENT");
+        expect(await freeNonce(database, sender, 4)).to.equal(5);
+        await database.transact((trx) => mineOperation(trx, purpose, transactionHash));
+        await offer("REFUSED");
+        expect(await minedOperation(database, purpose)).to.deep.equal(transactionHash);
+      });
+
+      it("are sent again when what they did has left the chain, each kind by itself", async () => {
+        await insertBatches(2);
+        const sender = randomBytes(20);
+        const seals = [1, 2].map((number) => ({ kind: "SEAL" as const, number }));
+        const purposes = [...seals, { kind: "EVIDENCE" as const, number: 2 }];
+        await database.transact(async (trx) => {
+          await anchorBatch(trx, 1, anchor(10));
+          for (const [nonce, purpose] of purposes.entries()) {
+            const transactionHash = randomBytes(32);
+            const call = { sender, nonce, transactionHash, transaction: randomBytes(8) };
+            await insertOperation(trx, purpose, call, 0);
+            await mineOperation(trx, purpose, transactionHash);
+          }
+          await reopenOperations(trx, "SEAL", unanchoredBatches(trx));
+        });
+        const waiting = await Promise.all(purposes.map((each) => waitingOperation(database, each)));
+        expect(waiting.map((each) => each?.nonce)).to.deep.equal([undefined, 1, undefined]);
       });
     });
 

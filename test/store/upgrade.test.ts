@@ -11,6 +11,7 @@ import { openDatabase } from "../../src/store/database.js";
 import type { Database } from "../../src/store/database.js";
 import { feedBounds, feedRows } from "../../src/store/feed.js";
 import { migrate } from "../../src/store/migrations.js";
+import { minedOperation, waitingOperation } from "../../src/store/operations.js";
 import { logLength } from "../../src/store/records.js";
 import { startDaemon, temporaryFolder } from "../support/daemon.js";
 import { DATABASES } from "../support/databases.js";
@@ -56,9 +57,22 @@ async function execute(
 
 /** Takes a database back to how it was before there was a feed. */
 async function downgrade(database: Database): Promise<void> {
+  const on = " on operations";
   for (const table of NEW_TABLES) await execute(database, `drop table if exists ${table}`);
   await execute(database, "alter table chain_position drop column confirmed_number");
+  await execute(database, "alter table chain_position drop column moves");
+  await execute(database, "alter table identity drop column evidence_contract");
+  for (const index of ["operations_by_purpose", "operations_by_nonce"])
+    await execute(database, `drop index ${index}${database.flavour === "mysql" ? on : ""}`);
+  await execute(database, "alter table operations drop column kind");
+  await execute(database, "alter table operations rename column number to batch_number");
+  await execute(database, "create index operations_by_batch on operations (batch_number, state)");
   await execute(database, "delete from kysely_migration where name >= '0019'");
+}
+
+/** The name of a column that is a word of SQL. */
+function quoted({ flavour }: Database): string {
+  return flavour === "mysql" ? "`transaction`" : '"transaction"';
 }
 
 /** The rows of a log of three batches, of which two are on the chain. */
@@ -84,6 +98,12 @@ async function fillOld(database: Database): Promise<void> {
         trails_root, nonce, head, create_time, transaction_hash, block_number, block_hash,
         block_time, gas_used) values (?, ?, 1, ?, ?, ?, ?, 0, ?, 5, ?, ?, ?, ?, ?)`,
       [number, number - 1, hash(), hash(), hash(), hash(), hash(), ...anchor],
+    );
+    await execute(
+      database,
+      `insert into operations (batch_number, sender, nonce, transaction_hash, ${quoted(database)},
+        state, reason, create_time) values (?, ?, ?, ?, ?, ?, '', 5)`,
+      [number, randomBytes(20), 6 + number, hash(), hash(), number < 3 ? "MINED" : "SENT"],
     );
   }
 }
@@ -120,7 +140,9 @@ for (const { name, settings } of DATABASES) {
 
     it("gets what is new, and follows the chain once more", async () => {
       await fillOld(database);
-      const before = await storedIdentity(database);
+      const identity = () =>
+        execute(database, "select contract, log, genesis_hash, deploy_block from identity");
+      const before = await identity();
       const batch = await findBatch(database, 2);
       await migrate(database);
       await expectCurrent();
@@ -128,6 +150,7 @@ for (const { name, settings } of DATABASES) {
         blockNumber: 6,
         confirmedNumber: -1,
         finalNumber: -1,
+        moves: 0,
       });
       expect(await followedBlocks(database)).to.deep.equal([]);
       expect(await progress(database)).to.deep.equal({
@@ -136,8 +159,18 @@ for (const { name, settings } of DATABASES) {
         anchored: 0,
         final: 0,
       });
-      expect(await storedIdentity(database)).to.deep.equal(before);
+      expect(await identity()).to.deep.equal(before);
+      expect(await storedIdentity(database)).to.include({ deployBlock: 7, evidence: undefined });
       expect(await findBatch(database, 2)).to.deep.equal({ ...batch, anchor: undefined });
+    });
+
+    it("knows what its calls were for", async () => {
+      await fillOld(database);
+      await migrate(database);
+      const sent = await waitingOperation(database, { kind: "SEAL", number: 3 });
+      expect(sent).to.include({ nonce: 9, state: "SENT" });
+      expect(await minedOperation(database, { kind: "SEAL", number: 2 })).to.have.length(32);
+      expect(await waitingOperation(database, { kind: "EVIDENCE", number: 3 })).to.equal(undefined);
     });
 
     it("that never reached a chain gets what is new", async () => {

@@ -1,9 +1,8 @@
-import { execFileSync } from "node:child_process";
 import { Web3, type Contract } from "web3";
 import { auditLogAbi } from "../../gen/contracts/audit-log.js";
 import { hex0x } from "../../src/core/bytes.js";
 import type { BatchSeal } from "../../src/core/head.js";
-import { repositoryRoot } from "./repository.js";
+import { bytecodeOf } from "./compiled.js";
 
 /** AuditLog as web3 calls it. */
 export type AuditLog = Contract<typeof auditLogAbi>;
@@ -38,28 +37,11 @@ export function connect(url: string): Web3 {
 /** Deploys an AuditLog; `admin` pays. */
 export async function deployAuditLog(web3: Web3, admin: string, sealer: string): Promise<AuditLog> {
   const deployment = new web3.eth.Contract(auditLogAbi).deploy({
-    data: auditLogBytecode(),
+    data: bytecodeOf("AuditLog"),
     arguments: [admin, sealer],
   });
   const contract = await deployment.send({ from: admin, gas: "3000000" });
   return contract as unknown as AuditLog;
-}
-
-let bytecode: string | undefined;
-
-/** What the compiler makes of contracts/AuditLog.sol now. */
-export function auditLogBytecode(): string {
-  bytecode ??= compile();
-  return bytecode;
-}
-
-function compile(): string {
-  const output = execFileSync(process.execPath, ["scripts/compile-contracts.mjs"], {
-    cwd: repositoryRoot,
-    maxBuffer: 2 ** 26,
-  });
-  const compiled = JSON.parse(output.toString()) as Record<string, { bytecode: string }>;
-  return compiled["AuditLog"]?.bytecode ?? "";
 }
 
 /** What a call reverts with. Throws where it does not revert. */

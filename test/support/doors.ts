@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { fromBinary } from "@bufbuild/protobuf";
 import type { DescMethod, MessageShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
-import type { Client, Interceptor } from "@connectrpc/connect";
+import type { Client, Interceptor, Transport } from "@connectrpc/connect";
 import { codeFromString } from "@connectrpc/connect/protocol-connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { Client as GrpcClient, credentials } from "@grpc/grpc-js";
@@ -18,6 +18,8 @@ export type AuditClient = Client<typeof AuditService>;
 /** One of the ways into a daemon. */
 export interface Door {
   readonly name: "gRPC" | "HTTP";
+  /** What carries the calls of clients that send this bearer token. */
+  transport(daemon: Daemon, token?: string): Transport;
   /** A client that sends this bearer token with every call. */
   client(daemon: Daemon, token?: string): AuditClient;
   /** Sends bytes as the request of a call without a stream of requests, however wrong they are. */
@@ -42,30 +44,26 @@ export interface Refusal {
 /** The gRPC door: binary messages through HTTP/2. */
 export const GRPC_DOOR: Door = {
   name: "gRPC",
-  client: ({ grpcPort }, token) =>
-    createClient(
-      AuditService,
-      createGrpcTransport({
-        baseUrl: `http://127.0.0.1:${grpcPort}`,
-        interceptors: bearer(token),
-      }),
-    ),
+  transport: ({ grpcPort }, token) =>
+    createGrpcTransport({
+      baseUrl: `http://127.0.0.1:${grpcPort}`,
+      interceptors: bearer(token),
+    }),
+  client: (daemon, token) => createClient(AuditService, GRPC_DOOR.transport(daemon, token)),
   send: ({ grpcPort }, method, bytes) => sendGrpc(grpcPort, method, bytes),
 };
 
 /** The HTTP door: the client speaks JSON through HTTP/1.1, and `send` sends binary messages. */
 export const HTTP_DOOR: Door = {
   name: "HTTP",
-  client: ({ url }, token) =>
-    createClient(
-      AuditService,
-      createConnectTransport({
-        baseUrl: url,
-        httpVersion: "1.1",
-        useBinaryFormat: false,
-        interceptors: bearer(token),
-      }),
-    ),
+  transport: ({ url }, token) =>
+    createConnectTransport({
+      baseUrl: url,
+      httpVersion: "1.1",
+      useBinaryFormat: false,
+      interceptors: bearer(token),
+    }),
+  client: (daemon, token) => createClient(AuditService, HTTP_DOOR.transport(daemon, token)),
   send: async ({ url }, method, bytes) => {
     const response = await post(url, method, bytes, "application/proto");
     const body = Buffer.from(await response.arrayBuffer());

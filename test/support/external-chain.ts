@@ -4,19 +4,24 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { connect, deployAuditLog } from "./audit-log.js";
 import type { AuditLog } from "./audit-log.js";
+import { deployEvidenceRegistry } from "./evidence-registry.js";
+import type { EvidenceRegistry } from "./evidence-registry.js";
 import { startGanache } from "./ganache.js";
 import type { GanacheOptions } from "./ganache.js";
 import { repositoryRoot } from "./repository.js";
 
-/** A chain of the tests' own with an AuditLog on it, for daemons that are told of an external node. */
+/** A chain of the tests' own with the contracts on it, for daemons that are told of an external node. */
 export interface ExternalChain {
   readonly url: string;
   readonly auditLog: AuditLog;
-  /** Address of the contract: 0x and 40 lower-case hex digits. */
+  /** Address of AuditLog: 0x and 40 lower-case hex digits. */
   readonly contract: string;
-  /** Unlocked: may grant and revoke the sealer's role. */
+  readonly registry: EvidenceRegistry;
+  /** Address of EvidenceRegistry: 0x and 40 lower-case hex digits. */
+  readonly evidence: string;
+  /** Unlocked: may grant and revoke the roles. */
   readonly admin: string;
-  /** The account that daemons seal with. */
+  /** The account that daemons seal and anchor with. */
   readonly sealer: string;
   /** The settings of a daemon that seals there. */
   readonly environment: Readonly<Record<string, string>>;
@@ -36,9 +41,9 @@ interface Node {
   stop(): Promise<void>;
 }
 
-/** Starts a Ganache and deploys AuditLog. */
+/** Starts a Ganache and deploys the contracts. */
 export async function startExternalChain(options: GanacheOptions = {}): Promise<ExternalChain> {
-  return withContract(await startGanache(options));
+  return withContracts(await startGanache(options));
 }
 
 /** The file of anvil, where the optional package is installed. */
@@ -47,7 +52,7 @@ export function anvilBinary(): string | undefined {
   return existsSync(file) ? file : undefined;
 }
 
-/** Starts an anvil, with further options of its own, and deploys AuditLog. Requires its binary. */
+/** Starts an anvil, with further options of its own, and deploys the contracts. Requires its binary. */
 export async function startAnvilChain(options: readonly string[] = []): Promise<ExternalChain> {
   const binary = anvilBinary();
   if (binary === undefined) throw new Error("anvil is not installed");
@@ -73,21 +78,26 @@ export async function startAnvilChain(options: readonly string[] = []): Promise<
     child.kill("SIGKILL");
     return ended;
   };
-  return withContract({ url, accounts, privateKeys, stop });
+  return withContracts({ url, accounts, privateKeys, stop });
 }
 
-async function withContract({ url, accounts, privateKeys, stop }: Node): Promise<ExternalChain> {
+async function withContracts({ url, accounts, privateKeys, stop }: Node): Promise<ExternalChain> {
   const [admin = "", sealer = ""] = accounts;
-  const auditLog = await deployAuditLog(connect(url), admin, sealer);
+  const web3 = connect(url);
+  const auditLog = await deployAuditLog(web3, admin, sealer);
   const contract = auditLog.options.address?.toLowerCase() ?? "";
+  const registry = await deployEvidenceRegistry(web3, admin, sealer);
+  const evidence = registry.options.address?.toLowerCase() ?? "";
   const rpc = <T>(method: string, ...params: readonly unknown[]) => callRpc<T>(url, method, params);
   return {
     url,
     auditLog,
     contract,
+    registry,
+    evidence,
     admin,
     sealer,
-    environment: environmentFor(url, contract, privateKeys[1] ?? ""),
+    environment: environmentFor(url, { contract, evidence }, privateKeys[1] ?? ""),
     rpc,
     mine: async (blocks) => {
       for (let i = 0; i < blocks; i++) await rpc("evm_mine");
@@ -97,10 +107,15 @@ async function withContract({ url, accounts, privateKeys, stop }: Node): Promise
 }
 
 /** The settings of a daemon that seals on an external chain. */
-export function environmentFor(url: string, contract: string, privateKey: string) {
+function environmentFor(
+  url: string,
+  { contract, evidence }: Pick<ExternalChain, "contract" | "evidence">,
+  privateKey: string,
+) {
   return {
     BLOCKCHAIN_RPC_URL: url,
     BLOCKCHAIN_CONTRACT_ADDRESS: contract,
+    EVIDENCE_CONTRACT_ADDRESS: evidence,
     PRIVATE_KEY: privateKey,
     LOG_LEVEL: "error",
   };

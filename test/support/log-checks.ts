@@ -2,6 +2,7 @@ import { expect } from "chai";
 import { ListOrder } from "../../gen/ts/anchord/v1/audit_service_pb.js";
 import type { LogProblem } from "../../gen/ts/anchord/v1/problem_pb.js";
 import type { Record } from "../../gen/ts/anchord/v1/record_pb.js";
+import type { SealedEvent } from "../../src/chain/port.js";
 import { web3Chain } from "../../src/chain/web3.js";
 import { hex } from "../../src/core/bytes.js";
 import type { LogId } from "../../src/core/head.js";
@@ -50,6 +51,13 @@ export interface HealthAnswer {
     readonly lastBatch: number;
     readonly failedOperations: number;
   };
+  readonly evidence: {
+    readonly healthy: boolean;
+    readonly error?: string;
+    readonly contractAddress?: string;
+    readonly missing: number;
+    readonly intact: number;
+  };
 }
 
 /** What the daemon says of its health. */
@@ -75,6 +83,14 @@ export async function logOf({ grpc }: Daemon): Promise<LogId> {
   return { chainId, contract, log };
 }
 
+/** The seals of the log, in their order. */
+export async function sealsOf(daemon: Daemon): Promise<SealedEvent[]> {
+  const chain = web3Chain(daemon.rpcUrl);
+  const { number } = await chain.latestBlock();
+  const events = await chain.events({ ...(await logOf(daemon)), evidence: undefined }, 0, number);
+  return events.filter((event) => event.type === "sealed");
+}
+
 /**
  * Checks that a log at rest is whole: positions dense from 0, each record once, batches with
  * contiguous numbers that the chain has once each and that hold all records, nothing for VerifyLog to
@@ -84,10 +100,7 @@ export async function expectWhole(daemon: Daemon): Promise<Record[]> {
   const records = await allRecords(daemon);
   expect(records.map(({ sequence }) => Number(sequence))).to.deep.equal([...records.keys()]);
   expect(new Set(records.map(({ id }) => id)).size).to.equal(records.length);
-  const id = await logOf(daemon);
-  const chain = web3Chain(daemon.rpcUrl);
-  const { number: head } = await chain.latestBlock();
-  const seals = await chain.sealedEvents(id, 0, head);
+  const seals = await sealsOf(daemon);
   expect(seals.map(({ seal }) => Number(seal.number))).to.deep.equal(seals.map((_, i) => i + 1));
   expect(seals.reduce((sum, { seal }) => sum + Number(seal.size), 0)).to.equal(records.length);
   for (const { seal, transactionHash, blockHash } of seals) {

@@ -4,11 +4,9 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { RecordEventsRequestSchema } from "../../gen/ts/anchord/v1/audit_service_pb.js";
 import type { RecordEventRequestSchema } from "../../gen/ts/anchord/v1/audit_service_pb.js";
 import { Side } from "../../gen/ts/anchord/v1/record_pb.js";
-import { web3Chain } from "../../src/chain/web3.js";
-import type { SealedEvent } from "../../src/chain/port.js";
 import { openEmbeddedContent } from "../../src/content/embedded.js";
 import type { Daemon } from "./daemon.js";
-import { logOf } from "./log-checks.js";
+import { sealsOf } from "./log-checks.js";
 import type { Random } from "./random.js";
 import { repositoryRoot } from "./repository.js";
 import { run } from "./run.js";
@@ -67,13 +65,6 @@ function randomEvent(random: Random, n: number): Event {
   };
 }
 
-/** The seals of the log, in their order. */
-export async function sealsOf(daemon: Daemon): Promise<SealedEvent[]> {
-  const chain = web3Chain(daemon.rpcUrl);
-  const { number } = await chain.latestBlock();
-  return chain.sealedEvents(await logOf(daemon), 0, number);
-}
-
 /** Resolves once every record is final, and every batch on the chain in database and content store. */
 export async function settled(daemon: Daemon): Promise<void> {
   const isSettled = async () => {
@@ -90,6 +81,7 @@ export async function published(daemon: Daemon): Promise<void> {
   const folder = join(daemon.dataDir, "ipfs");
   const content = openEmbeddedContent({ folder, listen: [], peers: [] });
   for (const { seal } of await sealsOf(daemon)) {
-    await until(`batch ${seal.number} is published`, () => content.has(seal.manifestDigest));
+    const isThere = async () => (await content.check(seal.manifestDigest)) === "intact";
+    await until(`batch ${seal.number} is published`, isThere);
   }
 }

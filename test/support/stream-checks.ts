@@ -6,8 +6,7 @@ import type { Event } from "../../gen/ts/anchord/v1/event_pb.js";
 import { RecordSchema, RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import type { Anchor, Record } from "../../gen/ts/anchord/v1/record_pb.js";
 import type { Daemon } from "./daemon.js";
-import { expectWhole, healthOf } from "./log-checks.js";
-import { sealsOf } from "./rebuild.js";
+import { expectWhole, healthOf, sealsOf } from "./log-checks.js";
 
 /** What a stream has told in all: where every batch stands, and the records in them. */
 export interface Told {

@@ -31,6 +31,8 @@ const ORDER = {
   subscriptions: "name",
   publications: "batch_number",
   audit: "id",
+  evidence: "id",
+  strange_anchors: "subject_key, digest",
 } as const satisfies Record<keyof Tables, string>;
 
 /** The columns that hold text; MySQL gives their bytes. */
@@ -49,6 +51,8 @@ const TEXT_COLUMNS: ReadonlySet<string> = new Set([
   "name",
   "holder",
   "problem",
+  "content",
+  "cid",
 ]);
 
 /** Lends the database that a daemon's settings lead to. Requires that its schema was made. */

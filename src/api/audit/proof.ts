@@ -5,13 +5,12 @@ import { AnchordError, invalidFields } from "../../core/errors.js";
 import { checkReceipt } from "../../core/receipt.js";
 import type { ReceiptCheck } from "../../core/receipt.js";
 import type { AuditLog, ChainConnection } from "../../flow/audit-log.js";
+import { receiptMessage, stateOf } from "../../flow/receipt-message.js";
 import { syncBlocks } from "../../flow/sync.js";
 import { verifyLog } from "../../flow/verify/log.js";
 import { problemMessage } from "../../flow/verify/problem.js";
 import { progress } from "../../store/batches.js";
-import { stateOf } from "../convert.js";
 import { requireRecord } from "./query.js";
-import { receiptMessage } from "./receipt.js";
 
 type Handlers = Pick<
   ServiceImpl<typeof AuditService>,
@@ -63,6 +62,8 @@ export function proofHandlers(log: AuditLog): Handlers {
           blocksTotal: BigInt(counts.blocksTotal),
           batchesFound: BigInt(counts.batchesFound),
           batchesMended: BigInt(counts.batchesMended),
+          evidenceFound: BigInt(counts.evidenceFound),
+          evidenceMended: BigInt(counts.evidenceMended),
           done,
         };
       }
@@ -75,7 +76,8 @@ function blockNumber(number: bigint): number {
   return Math.min(Number(number), Number.MAX_SAFE_INTEGER);
 }
 
-function requireChain({ connection }: AuditLog): ChainConnection {
+/** The chain. Throws CHAIN_UNAVAILABLE before it was first reached. */
+export function requireChain({ connection }: AuditLog): ChainConnection {
   const connected = connection();
   if (connected !== undefined) return connected;
   throw new AnchordError("CHAIN_UNAVAILABLE", "the chain was not reached yet: see GET /health");

@@ -7,6 +7,7 @@ import type { RecordSchema } from "../../../gen/ts/anchord/v1/record_pb.js";
 import { unhex } from "../../core/bytes.js";
 import { AnchordError } from "../../core/errors.js";
 import type { AuditLog } from "../../flow/audit-log.js";
+import { identityOf, stateOf } from "../../flow/receipt-message.js";
 import {
   batchOfSeq,
   batchTotals,
@@ -26,15 +27,7 @@ import {
   logLength,
 } from "../../store/records.js";
 import type { PlacedRecord, RecordQuery } from "../../store/records.js";
-import {
-  batchOf,
-  batchState,
-  identityOf,
-  queryOf,
-  recordOf,
-  secondsOf,
-  stateOf,
-} from "../convert.js";
+import { batchOf, batchState, queryOf, recordOf, secondsOf } from "../convert.js";
 import { pageSize, pageToken, parsePageToken } from "../page-token.js";
 
 type Handlers = Pick<

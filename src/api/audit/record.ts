@@ -14,14 +14,14 @@ import { encodeRecord } from "../../core/record.js";
 import type { EncodedRecord } from "../../core/record.js";
 import type { Accepted } from "../../flow/accept.js";
 import type { AuditLog } from "../../flow/audit-log.js";
+import { receiptMessage, stateOf } from "../../flow/receipt-message.js";
 import { progress } from "../../store/batches.js";
 import type { Progress } from "../../store/batches.js";
 import { findRecord, logLength } from "../../store/records.js";
 import { callerKey } from "../auth.js";
-import { draftOf, stateOf } from "../convert.js";
+import { draftOf } from "../convert.js";
 import { beforeDeadline } from "../deadline.js";
 import { pipelined } from "../pipeline.js";
-import { receiptMessage } from "./receipt.js";
 
 /** Entries of one stream that may be on their way to the disk at once, in bytes. */
 const STREAM_BYTES = 4 * 1024 * 1024;

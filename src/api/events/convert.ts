@@ -1,11 +1,12 @@
 import { fromJsonString } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { EventKind, Finality } from "../../../gen/ts/anchord/v1/event_pb.js";
+import { EventKind, Finality, OperationKind } from "../../../gen/ts/anchord/v1/event_pb.js";
 import type { EventSchema } from "../../../gen/ts/anchord/v1/event_pb.js";
 import type { EventFilter as EventFilterMessage } from "../../../gen/ts/anchord/v1/event_service_pb.js";
 import { LogProblemSchema } from "../../../gen/ts/anchord/v1/problem_pb.js";
 import { RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
+import type { OperationKind as OperationName } from "../../core/operation.js";
 import { Level } from "../../store/feed.js";
 import { eventKey } from "../../stream/chunk.js";
 import type { BatchTelling, OtherTelling, Telling } from "../../stream/chunk.js";
@@ -53,14 +54,26 @@ function batchPayload({ batch, record, state: name }: BatchTelling): Payload {
     : { case: "record", value: recordOf(record, batch, state) };
 }
 
+/** The detail of an OPERATION_FAILED; those of seals alone were told before they had a kind. */
+interface OperationFailureDetail {
+  readonly kind?: OperationName;
+  readonly transactionHash: string;
+  readonly reason: string;
+}
+
 function otherPayload({ kind, row }: OtherTelling): Payload {
   if (kind === "INTEGRITY_BROKEN") {
     return { case: "problem", value: fromJsonString(LogProblemSchema, row.detail) };
   }
-  const { transactionHash, reason } = JSON.parse(row.detail) as Record<string, string>;
-  const batchNumber = BigInt(row.batchNumber);
+  const detail = JSON.parse(row.detail) as OperationFailureDetail;
+  const { kind: operation = "SEAL", transactionHash, reason } = detail;
   return {
     case: "operationFailure",
-    value: { batchNumber, transactionHash: transactionHash ?? "", reason: reason ?? "" },
+    value: {
+      batchNumber: BigInt(row.batchNumber),
+      transactionHash,
+      reason,
+      kind: OperationKind[operation],
+    },
   };
 }

@@ -4,10 +4,11 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { EventSchema } from "../../../gen/ts/anchord/v1/event_pb.js";
 import { SubscribeEventsResponseSchema } from "../../../gen/ts/anchord/v1/event_service_pb.js";
 import { RecordSchema, RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
+import { anchorOf } from "../../flow/receipt-message.js";
 import type { RecordRow } from "../../store/records.js";
 import { eventKey } from "../../stream/chunk.js";
 import type { BatchTelling, Telling } from "../../stream/chunk.js";
-import { anchorOf, recordOf } from "../convert.js";
+import { recordOf } from "../convert.js";
 import { eventOf, headOf } from "./convert.js";
 
 /**

@@ -7,7 +7,7 @@ import { nextRow } from "../../stream/cursor.js";
 import type { Position } from "../../stream/cursor.js";
 import type { EventFeed } from "../../stream/feed.js";
 import type { EventFilter } from "../../stream/filter.js";
-import { SharedCache } from "../../stream/shared-cache.js";
+import { SharedCache } from "../../core/shared-cache.js";
 import { encodedAs } from "../encoded.js";
 import { encodeAnswer } from "./encode.js";
 

@@ -6,7 +6,7 @@ import { findBatch } from "../../store/batches.js";
 import type { StoredBatch } from "../../store/batches.js";
 import type { StoredIdentity } from "../../store/chain-position.js";
 import type { Database } from "../../store/database.js";
-import { minedOperation, sentOperation } from "../../store/operations.js";
+import { minedOperation, waitingOperation } from "../../store/operations.js";
 import { compare, problem } from "./problem.js";
 import type { Problem } from "./problem.js";
 
@@ -53,7 +53,7 @@ export class BatchCheck {
   ): Promise<Problem[]> {
     const number = Number(seal.number);
     if (anchor === undefined) {
-      const sent = await sentOperation(this.database, number);
+      const sent = await waitingOperation(this.database, { kind: "SEAL", number });
       const mined = sent && (await this.chain.mined(hex0x(sent.transactionHash)));
       if (mined !== undefined && mined.blockNumber > followedTo) return []; // only just mined
       return [problem(number, "batches.block_number", "the batch is on chain, but not marked so")];
@@ -64,12 +64,13 @@ export class BatchCheck {
       return [problem(number, "batches.transaction_hash", `no block has transaction ${hash}`)];
     }
     const { blockNumber, blockHash, gasUsed } = mined;
-    const events = await this.chain.sealedEvents(this.identity, blockNumber, blockNumber);
-    const event = events.find((each) => each.seal.number === BigInt(number));
+    const events = await this.chain.events(this.identity, blockNumber, blockNumber);
+    const seals = events.filter((each) => each.type === "sealed");
+    const event = seals.find((each) => each.seal.number === BigInt(number));
     if (event?.transactionHash !== hash) {
       return [problem(number, "batches.transaction_hash", `transaction ${hash} did not seal it`)];
     }
-    const operation = await minedOperation(this.database, number);
+    const operation = await minedOperation(this.database, { kind: "SEAL", number });
     return [
       ...compare(number, "batches.block_number", BigInt(anchor.blockNumber), BigInt(blockNumber)),
       ...compare(number, "batches.block_hash", hex0x(anchor.blockHash), blockHash),

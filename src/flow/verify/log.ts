@@ -10,6 +10,7 @@ import type { Database } from "../../store/database.js";
 import { linkedRecords, logLength, recordRows } from "../../store/records.js";
 import type { RecordRow } from "../../store/records.js";
 import { BatchCheck } from "./batch.js";
+import { EvidenceCheck } from "./evidence.js";
 import { compare, missing, problem, recordProblem } from "./problem.js";
 import type { Problem } from "./problem.js";
 import { DerivedLeaves, leafProblems, readEntry, rowProblems } from "./record.js";
@@ -56,6 +57,7 @@ export async function* verifyLog(
   if (range.last === 0) {
     for await (const found of check.unsealed(last + 1, length)) yield tally.add(found);
     if (first === 1) yield tally.add({ problems: await check.strayRequests(length) });
+    for await (const problems of check.strayEvidence()) yield tally.add({ problems });
     yield tally.add({ problems: await check.position() });
   }
   yield { ...tally.add({}), done: true };
@@ -112,6 +114,7 @@ class LogCheck {
   #nextSeq: number | undefined;
   readonly #requests: RequestCheck;
   readonly #batches: BatchCheck;
+  readonly #evidence: EvidenceCheck;
 
   constructor(
     private readonly database: Database,
@@ -120,11 +123,17 @@ class LogCheck {
   ) {
     this.#requests = new RequestCheck(database);
     this.#batches = new BatchCheck(database, chain, identity);
+    this.#evidence = new EvidenceCheck(database, chain, identity);
   }
 
   /** Request ids that belong to no record. Requires that every batch was checked. */
   strayRequests(length: number): Promise<Problem[]> {
     return this.#requests.strays(length);
+  }
+
+  /** Evidence that belongs to no record, and anchors that have none. */
+  strayEvidence(): AsyncGenerator<Problem[]> {
+    return this.#evidence.strays();
   }
 
   /** Everything about one batch that is on the chain. */
@@ -214,11 +223,12 @@ class LogCheck {
   async #identity(): Promise<Problem[]> {
     const stored = await storedIdentity(this.database);
     if (stored === undefined) return [problem(0, "identity.id", "the row is missing")];
-    const { chainId, genesisHash, contract, log } = this.identity;
+    const { chainId, genesisHash, contract, evidence, log } = this.identity;
     return [
       ...compare(0, "identity.chain_id", stored.chainId, chainId),
       ...compare(0, "identity.genesis_hash", stored.genesisHash, genesisHash),
       ...compare(0, "identity.contract", stored.contract, contract),
+      ...compare(0, "identity.evidence_contract", stored.evidence ?? "none", evidence ?? "none"),
       ...compare(0, "identity.log", stored.log, log),
     ];
   }
@@ -295,10 +305,10 @@ class LogCheck {
     );
   }
 
-  /** Columns of records and of their requests that do not follow from the entries. */
+  /** Columns of records, their requests and their evidence that do not follow from the entries. */
   async #columnProblems(rows: readonly RecordRow[], batch: number): Promise<Problem[]> {
     const problems: Problem[] = [];
-    const asked: ReadRecord[] = [];
+    const read: ReadRecord[] = [];
     for (const row of rows) {
       const entry = readEntry(row);
       if (typeof entry === "string") {
@@ -306,10 +316,15 @@ class LogCheck {
         problems.push(recordProblem(row, batch, "records.entry", entry));
       } else {
         problems.push(...rowProblems(row, entry, batch));
-        if (entry.requestId !== "") asked.push({ row, entry });
+        read.push({ row, entry });
       }
     }
-    return [...problems, ...(await this.#requests.check(asked, batch))];
+    const asked = read.filter(({ entry }) => entry.requestId !== "");
+    return [
+      ...problems,
+      ...(await this.#requests.check(asked, batch)),
+      ...(await this.#evidence.check(read, batch)),
+    ];
   }
 }
 

@@ -32,7 +32,7 @@ export class DerivedLeaves {
 }
 
 /** A record's entry, or why it cannot be read. */
-export function readEntry({ entry }: RecordRow): Entry | string {
+export function readEntry({ entry }: Pick<RecordRow, "entry">): Entry | string {
   try {
     return decodeEntry(entry);
   } catch (error) {

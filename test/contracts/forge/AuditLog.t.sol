@@ -4,7 +4,7 @@ pragma solidity ^0.8.28;
 import {IAccessControl} from "@openzeppelin/contracts/access/IAccessControl.sol";
 import {AuditLog} from "../../../contracts/AuditLog.sol";
 import {IAuditLog} from "../../../contracts/interfaces/IAuditLog.sol";
-import {Test} from "./Test.sol";
+import {Test, VM} from "./Test.sol";
 import {Tree} from "./Tree.sol";
 
 contract AuditLogTest is Test {

@@ -3,16 +3,27 @@ pragma solidity ^0.8.28;
 
 /// @notice The few cheatcodes of forge that the tests need.
 interface Vm {
+    struct Log {
+        bytes32[] topics;
+        bytes data;
+        address emitter;
+    }
+
     function assume(bool condition) external pure;
     function chainId(uint256 value) external;
+    function warp(uint256 time) external;
+    function roll(uint256 number) external;
     function prank(address sender) external;
+    function recordLogs() external;
+    function getRecordedLogs() external returns (Log[] memory logs);
     function expectRevert(bytes calldata revertData) external;
 }
 
+// Forge answers here.
+Vm constant VM = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
+
 /// @notice What a test contract of forge needs, without forge's own library.
 abstract contract Test {
-    Vm internal constant VM = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
-
     address[] private _targets;
 
     error Different(bytes32 expected, bytes32 actual);

@@ -277,7 +277,7 @@ class RecordFilter(google.protobuf.message.Message):
 
     type: typing.Text
     """The record type: "threat", "trade", "order", "system_change", "login", "config_change",
-    "complaint", or the type of a custom record.
+    "complaint", "evidence_added", "evidence_checked", or the type of a custom record.
     """
 
     actor: typing.Text
@@ -680,6 +680,8 @@ class SyncBlocksResponse(google.protobuf.message.Message):
     BATCHES_FOUND_FIELD_NUMBER: builtins.int
     BATCHES_MENDED_FIELD_NUMBER: builtins.int
     DONE_FIELD_NUMBER: builtins.int
+    EVIDENCE_FOUND_FIELD_NUMBER: builtins.int
+    EVIDENCE_MENDED_FIELD_NUMBER: builtins.int
     block_number: builtins.int
     """Last block that was read."""
 
@@ -698,6 +700,12 @@ class SyncBlocksResponse(google.protobuf.message.Message):
     done: builtins.bool
     """Set on the last message: all was read."""
 
+    evidence_found: builtins.int
+    """Anchors of evidence found in them so far."""
+
+    evidence_mended: builtins.int
+    """Of those, anchors that the database missed or had at another place, and that were mended."""
+
     def __init__(self,
         *,
         block_number: builtins.int = ...,
@@ -706,8 +714,10 @@ class SyncBlocksResponse(google.protobuf.message.Message):
         batches_found: builtins.int = ...,
         batches_mended: builtins.int = ...,
         done: builtins.bool = ...,
+        evidence_found: builtins.int = ...,
+        evidence_mended: builtins.int = ...,
         ) -> None: ...
-    def ClearField(self, field_name: typing_extensions.Literal["batches_found",b"batches_found","batches_mended",b"batches_mended","block_number",b"block_number","blocks_read",b"blocks_read","blocks_total",b"blocks_total","done",b"done"]) -> None: ...
+    def ClearField(self, field_name: typing_extensions.Literal["batches_found",b"batches_found","batches_mended",b"batches_mended","block_number",b"block_number","blocks_read",b"blocks_read","blocks_total",b"blocks_total","done",b"done","evidence_found",b"evidence_found","evidence_mended",b"evidence_mended"]) -> None: ...
 global___SyncBlocksResponse = SyncBlocksResponse
 
 class SealNowRequest(google.protobuf.message.Message):

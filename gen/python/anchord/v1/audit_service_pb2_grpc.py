@@ -177,8 +177,8 @@ class AuditServiceServicer(object):
 
     def VerifyLog(self, request, context):
         """Compares the database with the chain, batch by batch: entries with leaves, leaves with the roots
-        on chain, and every column that derives from either. Names everything that does not hold. Fails
-        with CHAIN_UNAVAILABLE.
+        on chain, evidence with its records and with the registry, and every column that derives from any
+        of them. Names everything that does not hold. Fails with CHAIN_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,7 +186,8 @@ class AuditServiceServicer(object):
 
     def SyncBlocks(self, request, context):
         """Reads a range of blocks again and mends what the database missed of them: batches, and where they
-        stand on the chain. Following does this by itself; this is for a node that once left something out.
+        and evidence stand on the chain. Following does this by itself; this is for a node that once left
+        something out.
         Fails with CHAIN_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

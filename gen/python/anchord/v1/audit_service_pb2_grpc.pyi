@@ -79,15 +79,16 @@ class AuditServiceStub:
         anchord.v1.audit_service_pb2.VerifyLogRequest,
         anchord.v1.audit_service_pb2.VerifyLogResponse]
     """Compares the database with the chain, batch by batch: entries with leaves, leaves with the roots
-    on chain, and every column that derives from either. Names everything that does not hold. Fails
-    with CHAIN_UNAVAILABLE.
+    on chain, evidence with its records and with the registry, and every column that derives from any
+    of them. Names everything that does not hold. Fails with CHAIN_UNAVAILABLE.
     """
 
     SyncBlocks: grpc.UnaryStreamMultiCallable[
         anchord.v1.audit_service_pb2.SyncBlocksRequest,
         anchord.v1.audit_service_pb2.SyncBlocksResponse]
     """Reads a range of blocks again and mends what the database missed of them: batches, and where they
-    stand on the chain. Following does this by itself; this is for a node that once left something out.
+    and evidence stand on the chain. Following does this by itself; this is for a node that once left
+    something out.
     Fails with CHAIN_UNAVAILABLE.
     """
 
@@ -207,8 +208,8 @@ class AuditServiceServicer(metaclass=abc.ABCMeta):
         context: grpc.ServicerContext,
     ) -> typing.Iterator[anchord.v1.audit_service_pb2.VerifyLogResponse]:
         """Compares the database with the chain, batch by batch: entries with leaves, leaves with the roots
-        on chain, and every column that derives from either. Names everything that does not hold. Fails
-        with CHAIN_UNAVAILABLE.
+        on chain, evidence with its records and with the registry, and every column that derives from any
+        of them. Names everything that does not hold. Fails with CHAIN_UNAVAILABLE.
         """
         pass
 
@@ -218,7 +219,8 @@ class AuditServiceServicer(metaclass=abc.ABCMeta):
         context: grpc.ServicerContext,
     ) -> typing.Iterator[anchord.v1.audit_service_pb2.SyncBlocksResponse]:
         """Reads a range of blocks again and mends what the database missed of them: batches, and where they
-        stand on the chain. Following does this by itself; this is for a node that once left something out.
+        and evidence stand on the chain. Following does this by itself; this is for a node that once left
+        something out.
         Fails with CHAIN_UNAVAILABLE.
         """
         pass

@@ -50,7 +50,9 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """UNAVAILABLE: the chain does not answer. RetryInfo says when to try again."""
 
     ERROR_REASON_STORAGE_FULL: _ErrorReason.ValueType  # 10
-    """RESOURCE_EXHAUSTED: the disk under the database is full. Nothing was recorded; free some space."""
+    """RESOURCE_EXHAUSTED: the disk under the database or the content store is full, or so nearly that an
+    upload is not taken. Nothing was recorded; free some space.
+    """
 
     ERROR_REASON_MESSAGE_TOO_LARGE: _ErrorReason.ValueType  # 11
     """RESOURCE_EXHAUSTED: the message is larger than the door accepts. Send fewer or smaller records."""
@@ -59,7 +61,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """UNAVAILABLE: the service is shutting down. Try again; another replica or the restarted one answers."""
 
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 13
-    """RESOURCE_EXHAUSTED: more records are waiting than memory is set aside for. RetryInfo says when to
+    """RESOURCE_EXHAUSTED: more records are waiting than memory is set aside for, more files are being
+    uploaded at once than are taken, or an upload has brought nothing for minutes. RetryInfo says when to
     try again.
     """
 
@@ -79,6 +82,35 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
 
     ERROR_REASON_SUBSCRIPTION_TAKEN_OVER: _ErrorReason.ValueType  # 18
     """ABORTED: another consumer has subscribed by the same name. Do not reconnect, or it is ended in turn."""
+
+    ERROR_REASON_EVIDENCE_NOT_FOUND: _ErrorReason.ValueType  # 19
+    """NOT_FOUND: no such evidence. Check the id, or the subject and the hash."""
+
+    ERROR_REASON_EVIDENCE_TOO_LARGE: _ErrorReason.ValueType  # 20
+    """INVALID_ARGUMENT: the file has more bytes than MAX_EVIDENCE_BYTES, which metadata `max_bytes` names.
+    Nothing was kept. AnchorEvidence takes the hash alone.
+    """
+
+    ERROR_REASON_EVIDENCE_UNCONFIGURED: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION: this service has no EvidenceRegistry contract. Deploy it with `npm run migrate`
+    and set EVIDENCE_CONTRACT_ADDRESS.
+    """
+
+    ERROR_REASON_CONTENT_UNAVAILABLE: _ErrorReason.ValueType  # 22
+    """UNAVAILABLE: the content store does not answer. RetryInfo says when to try again; without
+    `require_content` an upload is kept and brought there later.
+    """
+
+    ERROR_REASON_CONTENT_NOT_KEPT: _ErrorReason.ValueType  # 23
+    """FAILED_PRECONDITION: only the hash was handed in, so there is no file to give out."""
+
+    ERROR_REASON_CONTENT_LOST: _ErrorReason.ValueType  # 24
+    """DATA_LOSS: the content store no longer has all of the file, or not unaltered, and no peer does.
+    Restore its blocks, or upload the file again.
+    """
+
+    ERROR_REASON_RANGE_OUT_OF_BOUNDS: _ErrorReason.ValueType  # 25
+    """OUT_OF_RANGE: the range is not within the file, whose size metadata `size` names."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The closed set of reasons. Each names the status that it comes with and what to do."""
@@ -119,7 +151,9 @@ ERROR_REASON_CHAIN_UNAVAILABLE: ErrorReason.ValueType  # 9
 """UNAVAILABLE: the chain does not answer. RetryInfo says when to try again."""
 
 ERROR_REASON_STORAGE_FULL: ErrorReason.ValueType  # 10
-"""RESOURCE_EXHAUSTED: the disk under the database is full. Nothing was recorded; free some space."""
+"""RESOURCE_EXHAUSTED: the disk under the database or the content store is full, or so nearly that an
+upload is not taken. Nothing was recorded; free some space.
+"""
 
 ERROR_REASON_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 11
 """RESOURCE_EXHAUSTED: the message is larger than the door accepts. Send fewer or smaller records."""
@@ -128,7 +162,8 @@ ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 12
 """UNAVAILABLE: the service is shutting down. Try again; another replica or the restarted one answers."""
 
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 13
-"""RESOURCE_EXHAUSTED: more records are waiting than memory is set aside for. RetryInfo says when to
+"""RESOURCE_EXHAUSTED: more records are waiting than memory is set aside for, more files are being
+uploaded at once than are taken, or an upload has brought nothing for minutes. RetryInfo says when to
 try again.
 """
 
@@ -148,6 +183,35 @@ ERROR_REASON_SUBSCRIPTION_NOT_FOUND: ErrorReason.ValueType  # 17
 
 ERROR_REASON_SUBSCRIPTION_TAKEN_OVER: ErrorReason.ValueType  # 18
 """ABORTED: another consumer has subscribed by the same name. Do not reconnect, or it is ended in turn."""
+
+ERROR_REASON_EVIDENCE_NOT_FOUND: ErrorReason.ValueType  # 19
+"""NOT_FOUND: no such evidence. Check the id, or the subject and the hash."""
+
+ERROR_REASON_EVIDENCE_TOO_LARGE: ErrorReason.ValueType  # 20
+"""INVALID_ARGUMENT: the file has more bytes than MAX_EVIDENCE_BYTES, which metadata `max_bytes` names.
+Nothing was kept. AnchorEvidence takes the hash alone.
+"""
+
+ERROR_REASON_EVIDENCE_UNCONFIGURED: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION: this service has no EvidenceRegistry contract. Deploy it with `npm run migrate`
+and set EVIDENCE_CONTRACT_ADDRESS.
+"""
+
+ERROR_REASON_CONTENT_UNAVAILABLE: ErrorReason.ValueType  # 22
+"""UNAVAILABLE: the content store does not answer. RetryInfo says when to try again; without
+`require_content` an upload is kept and brought there later.
+"""
+
+ERROR_REASON_CONTENT_NOT_KEPT: ErrorReason.ValueType  # 23
+"""FAILED_PRECONDITION: only the hash was handed in, so there is no file to give out."""
+
+ERROR_REASON_CONTENT_LOST: ErrorReason.ValueType  # 24
+"""DATA_LOSS: the content store no longer has all of the file, or not unaltered, and no peer does.
+Restore its blocks, or upload the file again.
+"""
+
+ERROR_REASON_RANGE_OUT_OF_BOUNDS: ErrorReason.ValueType  # 25
+"""OUT_OF_RANGE: the range is not within the file, whose size metadata `size` names."""
 
 global___ErrorReason = ErrorReason
 

@@ -17,19 +17,21 @@ from anchord.v1 import record_pb2 as anchord_dot_v1_dot_record__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61nchord/v1/event.proto\x12\nanchord.v1\x1a\x16\x61nchord/v1/batch.proto\x1a\x18\x61nchord/v1/problem.proto\x1a\x17\x61nchord/v1/record.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n\x10OperationFailure\x12!\n\x0c\x62\x61tch_number\x18\x01 \x01(\x04R\x0b\x62\x61tchNumber\x12)\n\x10transaction_hash\x18\x02 \x01(\tR\x0ftransactionHash\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"\x98\x03\n\x05\x45vent\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x15.anchord.v1.EventKindR\x04kind\x12\x30\n\x08\x66inality\x18\x03 \x01(\x0e\x32\x14.anchord.v1.FinalityR\x08\x66inality\x12;\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12,\n\x06record\x18\x10 \x01(\x0b\x32\x12.anchord.v1.RecordH\x00R\x06record\x12)\n\x05\x62\x61tch\x18\x11 \x01(\x0b\x32\x11.anchord.v1.BatchH\x00R\x05\x62\x61tch\x12K\n\x11operation_failure\x18\x12 \x01(\x0b\x32\x1c.anchord.v1.OperationFailureH\x00R\x10operationFailure\x12\x32\n\x07problem\x18\x13 \x01(\x0b\x32\x16.anchord.v1.LogProblemH\x00R\x07problemB\t\n\x07payload*\xa0\x02\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45VENT_KIND_RECORD_ANCHORED\x10\x01\x12\x1b\n\x17\x45VENT_KIND_RECORD_FINAL\x10\x02\x12\x1f\n\x1b\x45VENT_KIND_RECORD_RETRACTED\x10\x03\x12\x1b\n\x17\x45VENT_KIND_BATCH_SEALED\x10\x04\x12\x1a\n\x16\x45VENT_KIND_BATCH_FINAL\x10\x05\x12\x1e\n\x1a\x45VENT_KIND_BATCH_RETRACTED\x10\x06\x12\x1f\n\x1b\x45VENT_KIND_OPERATION_FAILED\x10\x07\x12\x1f\n\x1b\x45VENT_KIND_INTEGRITY_BROKEN\x10\x08*j\n\x08\x46inality\x12\x18\n\x14\x46INALITY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46INALITY_PROVISIONAL\x10\x01\x12\x16\n\x12\x46INALITY_CONFIRMED\x10\x02\x12\x12\n\x0e\x46INALITY_FINAL\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61nchord/v1/event.proto\x12\nanchord.v1\x1a\x16\x61nchord/v1/batch.proto\x1a\x18\x61nchord/v1/problem.proto\x1a\x17\x61nchord/v1/record.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x01\n\x10OperationFailure\x12!\n\x0c\x62\x61tch_number\x18\x01 \x01(\x04R\x0b\x62\x61tchNumber\x12)\n\x10transaction_hash\x18\x02 \x01(\tR\x0ftransactionHash\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12-\n\x04kind\x18\x04 \x01(\x0e\x32\x19.anchord.v1.OperationKindR\x04kind\"\x98\x03\n\x05\x45vent\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12)\n\x04kind\x18\x02 \x01(\x0e\x32\x15.anchord.v1.EventKindR\x04kind\x12\x30\n\x08\x66inality\x18\x03 \x01(\x0e\x32\x14.anchord.v1.FinalityR\x08\x66inality\x12;\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12,\n\x06record\x18\x10 \x01(\x0b\x32\x12.anchord.v1.RecordH\x00R\x06record\x12)\n\x05\x62\x61tch\x18\x11 \x01(\x0b\x32\x11.anchord.v1.BatchH\x00R\x05\x62\x61tch\x12K\n\x11operation_failure\x18\x12 \x01(\x0b\x32\x1c.anchord.v1.OperationFailureH\x00R\x10operationFailure\x12\x32\n\x07problem\x18\x13 \x01(\x0b\x32\x16.anchord.v1.LogProblemH\x00R\x07problemB\t\n\x07payload*\xa0\x02\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45VENT_KIND_RECORD_ANCHORED\x10\x01\x12\x1b\n\x17\x45VENT_KIND_RECORD_FINAL\x10\x02\x12\x1f\n\x1b\x45VENT_KIND_RECORD_RETRACTED\x10\x03\x12\x1b\n\x17\x45VENT_KIND_BATCH_SEALED\x10\x04\x12\x1a\n\x16\x45VENT_KIND_BATCH_FINAL\x10\x05\x12\x1e\n\x1a\x45VENT_KIND_BATCH_RETRACTED\x10\x06\x12\x1f\n\x1b\x45VENT_KIND_OPERATION_FAILED\x10\x07\x12\x1f\n\x1b\x45VENT_KIND_INTEGRITY_BROKEN\x10\x08*j\n\x08\x46inality\x12\x18\n\x14\x46INALITY_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46INALITY_PROVISIONAL\x10\x01\x12\x16\n\x12\x46INALITY_CONFIRMED\x10\x02\x12\x12\n\x0e\x46INALITY_FINAL\x10\x03*e\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13OPERATION_KIND_SEAL\x10\x01\x12\x1b\n\x17OPERATION_KIND_EVIDENCE\x10\x02\x62\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'anchord.v1.event_pb2', globals())
 if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
-  _EVENTKIND._serialized_start=680
-  _EVENTKIND._serialized_end=968
-  _FINALITY._serialized_start=970
-  _FINALITY._serialized_end=1076
-  _OPERATIONFAILURE._serialized_start=146
-  _OPERATIONFAILURE._serialized_end=266
-  _EVENT._serialized_start=269
-  _EVENT._serialized_end=677
+  _EVENTKIND._serialized_start=728
+  _EVENTKIND._serialized_end=1016
+  _FINALITY._serialized_start=1018
+  _FINALITY._serialized_end=1124
+  _OPERATIONKIND._serialized_start=1126
+  _OPERATIONKIND._serialized_end=1227
+  _OPERATIONFAILURE._serialized_start=147
+  _OPERATIONFAILURE._serialized_end=314
+  _EVENT._serialized_start=317
+  _EVENT._serialized_end=725
 # @@protoc_insertion_point(module_scope)

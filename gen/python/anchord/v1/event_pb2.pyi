@@ -121,14 +121,45 @@ names one. It is never taken back.
 global___Finality = Finality
 
 
+class _OperationKind:
+    ValueType = typing.NewType('ValueType', builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+class _OperationKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_OperationKind.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    OPERATION_KIND_UNSPECIFIED: _OperationKind.ValueType  # 0
+    """Not set."""
+
+    OPERATION_KIND_SEAL: _OperationKind.ValueType  # 1
+    """Seal a batch."""
+
+    OPERATION_KIND_EVIDENCE: _OperationKind.ValueType  # 2
+    """Anchor evidence."""
+
+class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
+    """What a transaction is to do."""
+    pass
+
+OPERATION_KIND_UNSPECIFIED: OperationKind.ValueType  # 0
+"""Not set."""
+
+OPERATION_KIND_SEAL: OperationKind.ValueType  # 1
+"""Seal a batch."""
+
+OPERATION_KIND_EVIDENCE: OperationKind.ValueType  # 2
+"""Anchor evidence."""
+
+global___OperationKind = OperationKind
+
+
 class OperationFailure(google.protobuf.message.Message):
     """A signed transaction that ended without effect."""
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
     BATCH_NUMBER_FIELD_NUMBER: builtins.int
     TRANSACTION_HASH_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
     batch_number: builtins.int
-    """The batch that it was to seal."""
+    """The batch that it was to seal; 0 where it was to do something else."""
 
     transaction_hash: typing.Text
     """Hash of the transaction: 0x and 64 lower-case hex digits."""
@@ -136,13 +167,17 @@ class OperationFailure(google.protobuf.message.Message):
     reason: typing.Text
     """Why it had no effect, for people."""
 
+    kind: global___OperationKind.ValueType
+    """What it was to do."""
+
     def __init__(self,
         *,
         batch_number: builtins.int = ...,
         transaction_hash: typing.Text = ...,
         reason: typing.Text = ...,
+        kind: global___OperationKind.ValueType = ...,
         ) -> None: ...
-    def ClearField(self, field_name: typing_extensions.Literal["batch_number",b"batch_number","reason",b"reason","transaction_hash",b"transaction_hash"]) -> None: ...
+    def ClearField(self, field_name: typing_extensions.Literal["batch_number",b"batch_number","kind",b"kind","reason",b"reason","transaction_hash",b"transaction_hash"]) -> None: ...
 global___OperationFailure = OperationFailure
 
 class Event(google.protobuf.message.Message):

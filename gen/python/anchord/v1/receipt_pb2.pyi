@@ -35,6 +35,8 @@ class Entry(google.protobuf.message.Message):
     CONFIG_CHANGE_FIELD_NUMBER: builtins.int
     COMPLAINT_FIELD_NUMBER: builtins.int
     CUSTOM_FIELD_NUMBER: builtins.int
+    EVIDENCE_ADDED_FIELD_NUMBER: builtins.int
+    EVIDENCE_CHECKED_FIELD_NUMBER: builtins.int
     salt: builtins.bytes
     """16 random bytes, so that the hash does not give the content away."""
 
@@ -100,6 +102,14 @@ class Entry(google.protobuf.message.Message):
     def custom(self) -> anchord.v1.record_pb2.Custom:
         """A fact of a type that the caller names."""
         pass
+    @property
+    def evidence_added(self) -> anchord.v1.record_pb2.EvidenceAdded:
+        """Evidence that was handed in."""
+        pass
+    @property
+    def evidence_checked(self) -> anchord.v1.record_pb2.EvidenceChecked:
+        """A file of the content store that was found in another state."""
+        pass
     def __init__(self,
         *,
         salt: builtins.bytes = ...,
@@ -119,10 +129,12 @@ class Entry(google.protobuf.message.Message):
         config_change: typing.Optional[anchord.v1.record_pb2.ConfigChange] = ...,
         complaint: typing.Optional[anchord.v1.record_pb2.Complaint] = ...,
         custom: typing.Optional[anchord.v1.record_pb2.Custom] = ...,
+        evidence_added: typing.Optional[anchord.v1.record_pb2.EvidenceAdded] = ...,
+        evidence_checked: typing.Optional[anchord.v1.record_pb2.EvidenceChecked] = ...,
         ) -> None: ...
-    def HasField(self, field_name: typing_extensions.Literal["accept_time",b"accept_time","body",b"body","complaint",b"complaint","config_change",b"config_change","custom",b"custom","login",b"login","occur_time",b"occur_time","order",b"order","system_change",b"system_change","threat",b"threat","trade",b"trade"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing_extensions.Literal["accept_time",b"accept_time","actor",b"actor","body",b"body","caller",b"caller","complaint",b"complaint","config_change",b"config_change","custom",b"custom","details",b"details","login",b"login","occur_time",b"occur_time","order",b"order","request_hash",b"request_hash","request_id",b"request_id","salt",b"salt","subject",b"subject","system_change",b"system_change","threat",b"threat","trade",b"trade"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing_extensions.Literal["body",b"body"]) -> typing.Optional[typing_extensions.Literal["threat","trade","order","system_change","login","config_change","complaint","custom"]]: ...
+    def HasField(self, field_name: typing_extensions.Literal["accept_time",b"accept_time","body",b"body","complaint",b"complaint","config_change",b"config_change","custom",b"custom","evidence_added",b"evidence_added","evidence_checked",b"evidence_checked","login",b"login","occur_time",b"occur_time","order",b"order","system_change",b"system_change","threat",b"threat","trade",b"trade"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing_extensions.Literal["accept_time",b"accept_time","actor",b"actor","body",b"body","caller",b"caller","complaint",b"complaint","config_change",b"config_change","custom",b"custom","details",b"details","evidence_added",b"evidence_added","evidence_checked",b"evidence_checked","login",b"login","occur_time",b"occur_time","order",b"order","request_hash",b"request_hash","request_id",b"request_id","salt",b"salt","subject",b"subject","system_change",b"system_change","threat",b"threat","trade",b"trade"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing_extensions.Literal["body",b"body"]) -> typing.Optional[typing_extensions.Literal["threat","trade","order","system_change","login","config_change","complaint","custom","evidence_added","evidence_checked"]]: ...
 global___Entry = Entry
 
 class LogIdentity(google.protobuf.message.Message):

@@ -157,6 +157,54 @@ SIDE_SELL: Side.ValueType  # 2
 global___Side = Side
 
 
+class _ContentState:
+    ValueType = typing.NewType('ValueType', builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+class _ContentStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ContentState.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    CONTENT_STATE_UNSPECIFIED: _ContentState.ValueType  # 0
+    """Not set."""
+
+    CONTENT_STATE_NONE: _ContentState.ValueType  # 1
+    """Only the hash was handed in: the service has no file."""
+
+    CONTENT_STATE_PENDING: _ContentState.ValueType  # 2
+    """Accepted, but not seen in the content store yet; the service goes on bringing it there."""
+
+    CONTENT_STATE_INTACT: _ContentState.ValueType  # 3
+    """Every byte was there when it was last looked at, and hashed to what was handed in."""
+
+    CONTENT_STATE_MISSING: _ContentState.ValueType  # 4
+    """Some of it is gone from the content store."""
+
+    CONTENT_STATE_ALTERED: _ContentState.ValueType  # 5
+    """Some of it was changed in the content store."""
+
+class ContentState(_ContentState, metaclass=_ContentStateEnumTypeWrapper):
+    """What has become of a file in the content store."""
+    pass
+
+CONTENT_STATE_UNSPECIFIED: ContentState.ValueType  # 0
+"""Not set."""
+
+CONTENT_STATE_NONE: ContentState.ValueType  # 1
+"""Only the hash was handed in: the service has no file."""
+
+CONTENT_STATE_PENDING: ContentState.ValueType  # 2
+"""Accepted, but not seen in the content store yet; the service goes on bringing it there."""
+
+CONTENT_STATE_INTACT: ContentState.ValueType  # 3
+"""Every byte was there when it was last looked at, and hashed to what was handed in."""
+
+CONTENT_STATE_MISSING: ContentState.ValueType  # 4
+"""Some of it is gone from the content store."""
+
+CONTENT_STATE_ALTERED: ContentState.ValueType  # 5
+"""Some of it was changed in the content store."""
+
+global___ContentState = ContentState
+
+
 class Threat(google.protobuf.message.Message):
     """A detected threat. Record type "threat"."""
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -439,6 +487,104 @@ class Custom(google.protobuf.message.Message):
     def ClearField(self, field_name: typing_extensions.Literal["data",b"data","type",b"type"]) -> None: ...
 global___Custom = Custom
 
+class EvidenceAdded(google.protobuf.message.Message):
+    """Evidence that was handed in: a file, or the hash of one that stays with its owner. Record type
+    "evidence_added"; made by EvidenceService, or by an anchor on chain that no call of this service asked
+    for, whose subject is then the key on chain: 64 lower-case hex digits.
+    """
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+    SHA256_FIELD_NUMBER: builtins.int
+    CID_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    FILE_NAME_FIELD_NUMBER: builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: builtins.int
+    DERIVED_FROM_FIELD_NUMBER: builtins.int
+    CONTENT_KEPT_FIELD_NUMBER: builtins.int
+    DETAILS_FIELD_NUMBER: builtins.int
+    sha256: typing.Text
+    """SHA-256 of the file: 64 lower-case hex digits."""
+
+    cid: typing.Text
+    """The file's CID in IPFS, in its usual text form; empty where none is known."""
+
+    size: builtins.int
+    """The file's size in bytes. Not set where only the hash was handed in without it."""
+
+    file_name: typing.Text
+    """The file's name, without any folder; empty if the caller did not say."""
+
+    media_type: typing.Text
+    """The file's media type (RFC 6838), such as "application/pdf"; empty if the caller did not say."""
+
+    derived_from: typing.Text
+    """Id of the evidence that this one derives from, such as the original of a redacted copy: 64
+    lower-case hex digits; empty if it is an original.
+    """
+
+    content_kept: builtins.bool
+    """Whether the file itself was handed in, and is kept in the content store."""
+
+    @property
+    def details(self) -> google.protobuf.struct_pb2.Struct:
+        """Anything else worth keeping. At most 64 KiB as JSON, 32 levels deep."""
+        pass
+    def __init__(self,
+        *,
+        sha256: typing.Text = ...,
+        cid: typing.Text = ...,
+        size: typing.Optional[builtins.int] = ...,
+        file_name: typing.Text = ...,
+        media_type: typing.Text = ...,
+        derived_from: typing.Text = ...,
+        content_kept: builtins.bool = ...,
+        details: typing.Optional[google.protobuf.struct_pb2.Struct] = ...,
+        ) -> None: ...
+    def HasField(self, field_name: typing_extensions.Literal["_size",b"_size","details",b"details","size",b"size"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing_extensions.Literal["_size",b"_size","cid",b"cid","content_kept",b"content_kept","derived_from",b"derived_from","details",b"details","file_name",b"file_name","media_type",b"media_type","sha256",b"sha256","size",b"size"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing_extensions.Literal["_size",b"_size"]) -> typing.Optional[typing_extensions.Literal["size"]]: ...
+global___EvidenceAdded = EvidenceAdded
+
+class EvidenceChecked(google.protobuf.message.Message):
+    """A file of the content store was found in another state than before. Record type "evidence_checked";
+    made by the service alone.
+    """
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+    EVIDENCE_ID_FIELD_NUMBER: builtins.int
+    SHA256_FIELD_NUMBER: builtins.int
+    CID_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    PREVIOUS_STATE_FIELD_NUMBER: builtins.int
+    SIZE_FIELD_NUMBER: builtins.int
+    evidence_id: typing.Text
+    """Id of the evidence: 64 lower-case hex digits."""
+
+    sha256: typing.Text
+    """SHA-256 of the file: 64 lower-case hex digits."""
+
+    cid: typing.Text
+    """The file's CID."""
+
+    state: global___ContentState.ValueType
+    """What was found: INTACT after it was repaired or kept for the first time, MISSING or ALTERED."""
+
+    previous_state: global___ContentState.ValueType
+    """What was found before."""
+
+    size: builtins.int
+    """The file's size in bytes."""
+
+    def __init__(self,
+        *,
+        evidence_id: typing.Text = ...,
+        sha256: typing.Text = ...,
+        cid: typing.Text = ...,
+        state: global___ContentState.ValueType = ...,
+        previous_state: global___ContentState.ValueType = ...,
+        size: builtins.int = ...,
+        ) -> None: ...
+    def ClearField(self, field_name: typing_extensions.Literal["cid",b"cid","evidence_id",b"evidence_id","previous_state",b"previous_state","sha256",b"sha256","size",b"size","state",b"state"]) -> None: ...
+global___EvidenceChecked = EvidenceChecked
+
 class Anchor(google.protobuf.message.Message):
     """Where a sealed batch stands on the chain. It can move while its block is not final."""
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -493,6 +639,8 @@ class Record(google.protobuf.message.Message):
     CONFIG_CHANGE_FIELD_NUMBER: builtins.int
     COMPLAINT_FIELD_NUMBER: builtins.int
     CUSTOM_FIELD_NUMBER: builtins.int
+    EVIDENCE_ADDED_FIELD_NUMBER: builtins.int
+    EVIDENCE_CHECKED_FIELD_NUMBER: builtins.int
     id: typing.Text
     """SHA-256 of the record's entry: 64 lower-case hex digits."""
 
@@ -566,6 +714,14 @@ class Record(google.protobuf.message.Message):
     def custom(self) -> global___Custom:
         """A fact of a type that the caller names."""
         pass
+    @property
+    def evidence_added(self) -> global___EvidenceAdded:
+        """Evidence that was handed in."""
+        pass
+    @property
+    def evidence_checked(self) -> global___EvidenceChecked:
+        """A file of the content store that was found in another state."""
+        pass
     def __init__(self,
         *,
         id: typing.Text = ...,
@@ -588,13 +744,15 @@ class Record(google.protobuf.message.Message):
         config_change: typing.Optional[global___ConfigChange] = ...,
         complaint: typing.Optional[global___Complaint] = ...,
         custom: typing.Optional[global___Custom] = ...,
+        evidence_added: typing.Optional[global___EvidenceAdded] = ...,
+        evidence_checked: typing.Optional[global___EvidenceChecked] = ...,
         ) -> None: ...
-    def HasField(self, field_name: typing_extensions.Literal["_batch_number",b"_batch_number","_trail_index",b"_trail_index","accept_time",b"accept_time","anchor",b"anchor","batch_number",b"batch_number","body",b"body","complaint",b"complaint","config_change",b"config_change","custom",b"custom","login",b"login","occur_time",b"occur_time","order",b"order","system_change",b"system_change","threat",b"threat","trade",b"trade","trail_index",b"trail_index"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing_extensions.Literal["_batch_number",b"_batch_number","_trail_index",b"_trail_index","accept_time",b"accept_time","actor",b"actor","anchor",b"anchor","batch_number",b"batch_number","body",b"body","caller",b"caller","complaint",b"complaint","config_change",b"config_change","custom",b"custom","id",b"id","login",b"login","occur_time",b"occur_time","order",b"order","request_id",b"request_id","sequence",b"sequence","state",b"state","subject",b"subject","system_change",b"system_change","threat",b"threat","trade",b"trade","trail_index",b"trail_index"]) -> None: ...
+    def HasField(self, field_name: typing_extensions.Literal["_batch_number",b"_batch_number","_trail_index",b"_trail_index","accept_time",b"accept_time","anchor",b"anchor","batch_number",b"batch_number","body",b"body","complaint",b"complaint","config_change",b"config_change","custom",b"custom","evidence_added",b"evidence_added","evidence_checked",b"evidence_checked","login",b"login","occur_time",b"occur_time","order",b"order","system_change",b"system_change","threat",b"threat","trade",b"trade","trail_index",b"trail_index"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing_extensions.Literal["_batch_number",b"_batch_number","_trail_index",b"_trail_index","accept_time",b"accept_time","actor",b"actor","anchor",b"anchor","batch_number",b"batch_number","body",b"body","caller",b"caller","complaint",b"complaint","config_change",b"config_change","custom",b"custom","evidence_added",b"evidence_added","evidence_checked",b"evidence_checked","id",b"id","login",b"login","occur_time",b"occur_time","order",b"order","request_id",b"request_id","sequence",b"sequence","state",b"state","subject",b"subject","system_change",b"system_change","threat",b"threat","trade",b"trade","trail_index",b"trail_index"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing_extensions.Literal["_batch_number",b"_batch_number"]) -> typing.Optional[typing_extensions.Literal["batch_number"]]: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing_extensions.Literal["_trail_index",b"_trail_index"]) -> typing.Optional[typing_extensions.Literal["trail_index"]]: ...
     @typing.overload
-    def WhichOneof(self, oneof_group: typing_extensions.Literal["body",b"body"]) -> typing.Optional[typing_extensions.Literal["threat","trade","order","system_change","login","config_change","complaint","custom"]]: ...
+    def WhichOneof(self, oneof_group: typing_extensions.Literal["body",b"body"]) -> typing.Optional[typing_extensions.Literal["threat","trade","order","system_change","login","config_change","complaint","custom","evidence_added","evidence_checked"]]: ...
 global___Record = Record

@@ -11,7 +11,7 @@ import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file anchord/v1/error_reason.proto.
  */
 export const file_anchord_v1_error_reason: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hbmNob3JkL3YxL2Vycm9yX3JlYXNvbi5wcm90bxIKYW5jaG9yZC52MSqaBQoLRXJyb3JSZWFzb24SHAoYRVJST1JfUkVBU09OX1VOU1BFQ0lGSUVEEAASHgoaRVJST1JfUkVBU09OX0lOVkFMSURfRklFTEQQARIiCh5FUlJPUl9SRUFTT05fTUFMRk9STUVEX01FU1NBR0UQAhIjCh9FUlJPUl9SRUFTT05fSU5WQUxJRF9QQUdFX1RPS0VOEAMSIgoeRVJST1JfUkVBU09OX1JFUVVFU1RfSURfUkVVU0VEEAQSIQodRVJST1JfUkVBU09OX1JFQ09SRF9OT1RfRk9VTkQQBRIgChxFUlJPUl9SRUFTT05fQkFUQ0hfTk9UX0ZPVU5EEAYSIAocRVJST1JfUkVBU09OX1VOQVVUSEVOVElDQVRFRBAHEiUKIUVSUk9SX1JFQVNPTl9EQVRBQkFTRV9VTkFWQUlMQUJMRRAIEiIKHkVSUk9SX1JFQVNPTl9DSEFJTl9VTkFWQUlMQUJMRRAJEh0KGUVSUk9SX1JFQVNPTl9TVE9SQUdFX0ZVTEwQChIiCh5FUlJPUl9SRUFTT05fTUVTU0FHRV9UT09fTEFSR0UQCxIeChpFUlJPUl9SRUFTT05fU0hVVFRJTkdfRE9XThAMEhsKF0VSUk9SX1JFQVNPTl9PVkVSTE9BREVEEA0SGQoVRVJST1JfUkVBU09OX0lOVEVSTkFMEA4SHwobRVJST1JfUkVBU09OX0lOVkFMSURfQ1VSU09SEA8SHwobRVJST1JfUkVBU09OX0NVUlNPUl9FWFBJUkVEEBASJwojRVJST1JfUkVBU09OX1NVQlNDUklQVElPTl9OT1RfRk9VTkQQERIoCiRFUlJPUl9SRUFTT05fU1VCU0NSSVBUSU9OX1RBS0VOX09WRVIQEmIGcHJvdG8z");
+  fileDesc("Ch1hbmNob3JkL3YxL2Vycm9yX3JlYXNvbi5wcm90bxIKYW5jaG9yZC52MSqaBwoLRXJyb3JSZWFzb24SHAoYRVJST1JfUkVBU09OX1VOU1BFQ0lGSUVEEAASHgoaRVJST1JfUkVBU09OX0lOVkFMSURfRklFTEQQARIiCh5FUlJPUl9SRUFTT05fTUFMRk9STUVEX01FU1NBR0UQAhIjCh9FUlJPUl9SRUFTT05fSU5WQUxJRF9QQUdFX1RPS0VOEAMSIgoeRVJST1JfUkVBU09OX1JFUVVFU1RfSURfUkVVU0VEEAQSIQodRVJST1JfUkVBU09OX1JFQ09SRF9OT1RfRk9VTkQQBRIgChxFUlJPUl9SRUFTT05fQkFUQ0hfTk9UX0ZPVU5EEAYSIAocRVJST1JfUkVBU09OX1VOQVVUSEVOVElDQVRFRBAHEiUKIUVSUk9SX1JFQVNPTl9EQVRBQkFTRV9VTkFWQUlMQUJMRRAIEiIKHkVSUk9SX1JFQVNPTl9DSEFJTl9VTkFWQUlMQUJMRRAJEh0KGUVSUk9SX1JFQVNPTl9TVE9SQUdFX0ZVTEwQChIiCh5FUlJPUl9SRUFTT05fTUVTU0FHRV9UT09fTEFSR0UQCxIeChpFUlJPUl9SRUFTT05fU0hVVFRJTkdfRE9XThAMEhsKF0VSUk9SX1JFQVNPTl9PVkVSTE9BREVEEA0SGQoVRVJST1JfUkVBU09OX0lOVEVSTkFMEA4SHwobRVJST1JfUkVBU09OX0lOVkFMSURfQ1VSU09SEA8SHwobRVJST1JfUkVBU09OX0NVUlNPUl9FWFBJUkVEEBASJwojRVJST1JfUkVBU09OX1NVQlNDUklQVElPTl9OT1RfRk9VTkQQERIoCiRFUlJPUl9SRUFTT05fU1VCU0NSSVBUSU9OX1RBS0VOX09WRVIQEhIjCh9FUlJPUl9SRUFTT05fRVZJREVOQ0VfTk9UX0ZPVU5EEBMSIwofRVJST1JfUkVBU09OX0VWSURFTkNFX1RPT19MQVJHRRAUEiYKIkVSUk9SX1JFQVNPTl9FVklERU5DRV9VTkNPTkZJR1VSRUQQFRIkCiBFUlJPUl9SRUFTT05fQ09OVEVOVF9VTkFWQUlMQUJMRRAWEiEKHUVSUk9SX1JFQVNPTl9DT05URU5UX05PVF9LRVBUEBcSHQoZRVJST1JfUkVBU09OX0NPTlRFTlRfTE9TVBAYEiQKIEVSUk9SX1JFQVNPTl9SQU5HRV9PVVRfT0ZfQk9VTkRTEBliBnByb3RvMw");
 
 /**
  * The closed set of reasons. Each names the status that it comes with and what to do.
@@ -92,7 +92,8 @@ export enum ErrorReason {
   CHAIN_UNAVAILABLE = 9,
 
   /**
-   * RESOURCE_EXHAUSTED: the disk under the database is full. Nothing was recorded; free some space.
+   * RESOURCE_EXHAUSTED: the disk under the database or the content store is full, or so nearly that an
+   * upload is not taken. Nothing was recorded; free some space.
    *
    * @generated from enum value: ERROR_REASON_STORAGE_FULL = 10;
    */
@@ -113,7 +114,8 @@ export enum ErrorReason {
   SHUTTING_DOWN = 12,
 
   /**
-   * RESOURCE_EXHAUSTED: more records are waiting than memory is set aside for. RetryInfo says when to
+   * RESOURCE_EXHAUSTED: more records are waiting than memory is set aside for, more files are being
+   * uploaded at once than are taken, or an upload has brought nothing for minutes. RetryInfo says when to
    * try again.
    *
    * @generated from enum value: ERROR_REASON_OVERLOADED = 13;
@@ -155,6 +157,59 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_SUBSCRIPTION_TAKEN_OVER = 18;
    */
   SUBSCRIPTION_TAKEN_OVER = 18,
+
+  /**
+   * NOT_FOUND: no such evidence. Check the id, or the subject and the hash.
+   *
+   * @generated from enum value: ERROR_REASON_EVIDENCE_NOT_FOUND = 19;
+   */
+  EVIDENCE_NOT_FOUND = 19,
+
+  /**
+   * INVALID_ARGUMENT: the file has more bytes than MAX_EVIDENCE_BYTES, which metadata `max_bytes` names.
+   * Nothing was kept. AnchorEvidence takes the hash alone.
+   *
+   * @generated from enum value: ERROR_REASON_EVIDENCE_TOO_LARGE = 20;
+   */
+  EVIDENCE_TOO_LARGE = 20,
+
+  /**
+   * FAILED_PRECONDITION: this service has no EvidenceRegistry contract. Deploy it with `npm run migrate`
+   * and set EVIDENCE_CONTRACT_ADDRESS.
+   *
+   * @generated from enum value: ERROR_REASON_EVIDENCE_UNCONFIGURED = 21;
+   */
+  EVIDENCE_UNCONFIGURED = 21,
+
+  /**
+   * UNAVAILABLE: the content store does not answer. RetryInfo says when to try again; without
+   * `require_content` an upload is kept and brought there later.
+   *
+   * @generated from enum value: ERROR_REASON_CONTENT_UNAVAILABLE = 22;
+   */
+  CONTENT_UNAVAILABLE = 22,
+
+  /**
+   * FAILED_PRECONDITION: only the hash was handed in, so there is no file to give out.
+   *
+   * @generated from enum value: ERROR_REASON_CONTENT_NOT_KEPT = 23;
+   */
+  CONTENT_NOT_KEPT = 23,
+
+  /**
+   * DATA_LOSS: the content store no longer has all of the file, or not unaltered, and no peer does.
+   * Restore its blocks, or upload the file again.
+   *
+   * @generated from enum value: ERROR_REASON_CONTENT_LOST = 24;
+   */
+  CONTENT_LOST = 24,
+
+  /**
+   * OUT_OF_RANGE: the range is not within the file, whose size metadata `size` names.
+   *
+   * @generated from enum value: ERROR_REASON_RANGE_OUT_OF_BOUNDS = 25;
+   */
+  RANGE_OUT_OF_BOUNDS = 25,
 }
 
 /**

@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file anchord/v1/event.proto.
  */
 export const file_anchord_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChZhbmNob3JkL3YxL2V2ZW50LnByb3RvEgphbmNob3JkLnYxIlIKEE9wZXJhdGlvbkZhaWx1cmUSFAoMYmF0Y2hfbnVtYmVyGAEgASgEEhgKEHRyYW5zYWN0aW9uX2hhc2gYAiABKAkSDgoGcmVhc29uGAMgASgJIs0CCgVFdmVudBILCgNrZXkYASABKAkSIwoEa2luZBgCIAEoDjIVLmFuY2hvcmQudjEuRXZlbnRLaW5kEiYKCGZpbmFsaXR5GAMgASgOMhQuYW5jaG9yZC52MS5GaW5hbGl0eRIvCgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoGcmVjb3JkGBAgASgLMhIuYW5jaG9yZC52MS5SZWNvcmRIABIiCgViYXRjaBgRIAEoCzIRLmFuY2hvcmQudjEuQmF0Y2hIABI5ChFvcGVyYXRpb25fZmFpbHVyZRgSIAEoCzIcLmFuY2hvcmQudjEuT3BlcmF0aW9uRmFpbHVyZUgAEikKB3Byb2JsZW0YEyABKAsyFi5hbmNob3JkLnYxLkxvZ1Byb2JsZW1IAEIJCgdwYXlsb2FkKqACCglFdmVudEtpbmQSGgoWRVZFTlRfS0lORF9VTlNQRUNJRklFRBAAEh4KGkVWRU5UX0tJTkRfUkVDT1JEX0FOQ0hPUkVEEAESGwoXRVZFTlRfS0lORF9SRUNPUkRfRklOQUwQAhIfChtFVkVOVF9LSU5EX1JFQ09SRF9SRVRSQUNURUQQAxIbChdFVkVOVF9LSU5EX0JBVENIX1NFQUxFRBAEEhoKFkVWRU5UX0tJTkRfQkFUQ0hfRklOQUwQBRIeChpFVkVOVF9LSU5EX0JBVENIX1JFVFJBQ1RFRBAGEh8KG0VWRU5UX0tJTkRfT1BFUkFUSU9OX0ZBSUxFRBAHEh8KG0VWRU5UX0tJTkRfSU5URUdSSVRZX0JST0tFThAIKmoKCEZpbmFsaXR5EhgKFEZJTkFMSVRZX1VOU1BFQ0lGSUVEEAASGAoURklOQUxJVFlfUFJPVklTSU9OQUwQARIWChJGSU5BTElUWV9DT05GSVJNRUQQAhISCg5GSU5BTElUWV9GSU5BTBADYgZwcm90bzM", [file_anchord_v1_batch, file_anchord_v1_problem, file_anchord_v1_record, file_google_protobuf_timestamp]);
+  fileDesc("ChZhbmNob3JkL3YxL2V2ZW50LnByb3RvEgphbmNob3JkLnYxInsKEE9wZXJhdGlvbkZhaWx1cmUSFAoMYmF0Y2hfbnVtYmVyGAEgASgEEhgKEHRyYW5zYWN0aW9uX2hhc2gYAiABKAkSDgoGcmVhc29uGAMgASgJEicKBGtpbmQYBCABKA4yGS5hbmNob3JkLnYxLk9wZXJhdGlvbktpbmQizQIKBUV2ZW50EgsKA2tleRgBIAEoCRIjCgRraW5kGAIgASgOMhUuYW5jaG9yZC52MS5FdmVudEtpbmQSJgoIZmluYWxpdHkYAyABKA4yFC5hbmNob3JkLnYxLkZpbmFsaXR5Ei8KC2NyZWF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZyZWNvcmQYECABKAsyEi5hbmNob3JkLnYxLlJlY29yZEgAEiIKBWJhdGNoGBEgASgLMhEuYW5jaG9yZC52MS5CYXRjaEgAEjkKEW9wZXJhdGlvbl9mYWlsdXJlGBIgASgLMhwuYW5jaG9yZC52MS5PcGVyYXRpb25GYWlsdXJlSAASKQoHcHJvYmxlbRgTIAEoCzIWLmFuY2hvcmQudjEuTG9nUHJvYmxlbUgAQgkKB3BheWxvYWQqoAIKCUV2ZW50S2luZBIaChZFVkVOVF9LSU5EX1VOU1BFQ0lGSUVEEAASHgoaRVZFTlRfS0lORF9SRUNPUkRfQU5DSE9SRUQQARIbChdFVkVOVF9LSU5EX1JFQ09SRF9GSU5BTBACEh8KG0VWRU5UX0tJTkRfUkVDT1JEX1JFVFJBQ1RFRBADEhsKF0VWRU5UX0tJTkRfQkFUQ0hfU0VBTEVEEAQSGgoWRVZFTlRfS0lORF9CQVRDSF9GSU5BTBAFEh4KGkVWRU5UX0tJTkRfQkFUQ0hfUkVUUkFDVEVEEAYSHwobRVZFTlRfS0lORF9PUEVSQVRJT05fRkFJTEVEEAcSHwobRVZFTlRfS0lORF9JTlRFR1JJVFlfQlJPS0VOEAgqagoIRmluYWxpdHkSGAoURklOQUxJVFlfVU5TUEVDSUZJRUQQABIYChRGSU5BTElUWV9QUk9WSVNJT05BTBABEhYKEkZJTkFMSVRZX0NPTkZJUk1FRBACEhIKDkZJTkFMSVRZX0ZJTkFMEAMqZQoNT3BlcmF0aW9uS2luZBIeChpPUEVSQVRJT05fS0lORF9VTlNQRUNJRklFRBAAEhcKE09QRVJBVElPTl9LSU5EX1NFQUwQARIbChdPUEVSQVRJT05fS0lORF9FVklERU5DRRACYgZwcm90bzM", [file_anchord_v1_batch, file_anchord_v1_problem, file_anchord_v1_record, file_google_protobuf_timestamp]);
 
 /**
  * A signed transaction that ended without effect.
@@ -29,7 +29,7 @@ export const file_anchord_v1_event: GenFile = /*@__PURE__*/
  */
 export type OperationFailure = Message<"anchord.v1.OperationFailure"> & {
   /**
-   * The batch that it was to seal.
+   * The batch that it was to seal; 0 where it was to do something else.
    *
    * @generated from field: uint64 batch_number = 1;
    */
@@ -48,6 +48,13 @@ export type OperationFailure = Message<"anchord.v1.OperationFailure"> & {
    * @generated from field: string reason = 3;
    */
   reason: string;
+
+  /**
+   * What it was to do.
+   *
+   * @generated from field: anchord.v1.OperationKind kind = 4;
+   */
+  kind: OperationKind;
 };
 
 /**
@@ -256,4 +263,38 @@ export enum Finality {
  */
 export const FinalitySchema: GenEnum<Finality> = /*@__PURE__*/
   enumDesc(file_anchord_v1_event, 1);
+
+/**
+ * What a transaction is to do.
+ *
+ * @generated from enum anchord.v1.OperationKind
+ */
+export enum OperationKind {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: OPERATION_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Seal a batch.
+   *
+   * @generated from enum value: OPERATION_KIND_SEAL = 1;
+   */
+  SEAL = 1,
+
+  /**
+   * Anchor evidence.
+   *
+   * @generated from enum value: OPERATION_KIND_EVIDENCE = 2;
+   */
+  EVIDENCE = 2,
+}
+
+/**
+ * Describes the enum anchord.v1.OperationKind.
+ */
+export const OperationKindSchema: GenEnum<OperationKind> = /*@__PURE__*/
+  enumDesc(file_anchord_v1_event, 2);
 

@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Anchor, Complaint, ConfigChange, Custom, Login, Order, SystemChange, Threat, Trade } from "./record_pb.js";
+import type { Anchor, Complaint, ConfigChange, Custom, EvidenceAdded, EvidenceChecked, Login, Order, SystemChange, Threat, Trade } from "./record_pb.js";
 import { file_anchord_v1_record } from "./record_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file anchord/v1/receipt.proto.
  */
 export const file_anchord_v1_receipt: GenFile = /*@__PURE__*/
-  fileDesc("ChhhbmNob3JkL3YxL3JlY2VpcHQucHJvdG8SCmFuY2hvcmQudjEiswQKBUVudHJ5EgwKBHNhbHQYASABKAwSLwoLYWNjZXB0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmNhbGxlchgDIAEoCRISCgpyZXF1ZXN0X2lkGAQgASgJEhQKDHJlcXVlc3RfaGFzaBgFIAEoDBIPCgdzdWJqZWN0GAYgASgJEg0KBWFjdG9yGAcgASgJEi4KCm9jY3VyX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2RldGFpbHMYCSABKAkSJAoGdGhyZWF0GBAgASgLMhIuYW5jaG9yZC52MS5UaHJlYXRIABIiCgV0cmFkZRgRIAEoCzIRLmFuY2hvcmQudjEuVHJhZGVIABIiCgVvcmRlchgSIAEoCzIRLmFuY2hvcmQudjEuT3JkZXJIABIxCg1zeXN0ZW1fY2hhbmdlGBMgASgLMhguYW5jaG9yZC52MS5TeXN0ZW1DaGFuZ2VIABIiCgVsb2dpbhgUIAEoCzIRLmFuY2hvcmQudjEuTG9naW5IABIxCg1jb25maWdfY2hhbmdlGBUgASgLMhguYW5jaG9yZC52MS5Db25maWdDaGFuZ2VIABIqCgljb21wbGFpbnQYFiABKAsyFS5hbmNob3JkLnYxLkNvbXBsYWludEgAEiQKBmN1c3RvbRgXIAEoCzISLmFuY2hvcmQudjEuQ3VzdG9tSABCBgoEYm9keSI+CgtMb2dJZGVudGl0eRIQCghjaGFpbl9pZBgBIAEoBBIQCghjb250cmFjdBgCIAEoCRILCgNsb2cYAyABKAwiNQoNVHJhaWxQb3NpdGlvbhINCgVpbmRleBgBIAEoBBIVCg1wcmV2aW91c19sZWFmGAIgASgMIi0KCUluY2x1c2lvbhISCgpsZWFmX2luZGV4GAEgASgEEgwKBHBhdGgYAiADKAwijQEKC1NlYWxlZEJhdGNoEg4KBm51bWJlchgBIAEoBBIVCg1wcmV2aW91c19oZWFkGAIgASgMEgwKBHJvb3QYAyABKAwSDAoEc2l6ZRgEIAEoBBIXCg9tYW5pZmVzdF9kaWdlc3QYBSABKAwSEwoLdHJhaWxzX3Jvb3QYBiABKAwSDQoFbm9uY2UYByABKAQi4wEKB1JlY2VpcHQSDQoFZW50cnkYASABKAwSKQoIaWRlbnRpdHkYAiABKAsyFy5hbmNob3JkLnYxLkxvZ0lkZW50aXR5EigKBXRyYWlsGAMgASgLMhkuYW5jaG9yZC52MS5UcmFpbFBvc2l0aW9uEigKCWluY2x1c2lvbhgEIAEoCzIVLmFuY2hvcmQudjEuSW5jbHVzaW9uEiYKBWJhdGNoGAUgASgLMhcuYW5jaG9yZC52MS5TZWFsZWRCYXRjaBIiCgZhbmNob3IYBiABKAsyEi5hbmNob3JkLnYxLkFuY2hvcmIGcHJvdG8z", [file_anchord_v1_record, file_google_protobuf_timestamp]);
+  fileDesc("ChhhbmNob3JkL3YxL3JlY2VpcHQucHJvdG8SCmFuY2hvcmQudjEioQUKBUVudHJ5EgwKBHNhbHQYASABKAwSLwoLYWNjZXB0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmNhbGxlchgDIAEoCRISCgpyZXF1ZXN0X2lkGAQgASgJEhQKDHJlcXVlc3RfaGFzaBgFIAEoDBIPCgdzdWJqZWN0GAYgASgJEg0KBWFjdG9yGAcgASgJEi4KCm9jY3VyX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2RldGFpbHMYCSABKAkSJAoGdGhyZWF0GBAgASgLMhIuYW5jaG9yZC52MS5UaHJlYXRIABIiCgV0cmFkZRgRIAEoCzIRLmFuY2hvcmQudjEuVHJhZGVIABIiCgVvcmRlchgSIAEoCzIRLmFuY2hvcmQudjEuT3JkZXJIABIxCg1zeXN0ZW1fY2hhbmdlGBMgASgLMhguYW5jaG9yZC52MS5TeXN0ZW1DaGFuZ2VIABIiCgVsb2dpbhgUIAEoCzIRLmFuY2hvcmQudjEuTG9naW5IABIxCg1jb25maWdfY2hhbmdlGBUgASgLMhguYW5jaG9yZC52MS5Db25maWdDaGFuZ2VIABIqCgljb21wbGFpbnQYFiABKAsyFS5hbmNob3JkLnYxLkNvbXBsYWludEgAEiQKBmN1c3RvbRgXIAEoCzISLmFuY2hvcmQudjEuQ3VzdG9tSAASMwoOZXZpZGVuY2VfYWRkZWQYGCABKAsyGS5hbmNob3JkLnYxLkV2aWRlbmNlQWRkZWRIABI3ChBldmlkZW5jZV9jaGVja2VkGBkgASgLMhsuYW5jaG9yZC52MS5FdmlkZW5jZUNoZWNrZWRIAEIGCgRib2R5Ij4KC0xvZ0lkZW50aXR5EhAKCGNoYWluX2lkGAEgASgEEhAKCGNvbnRyYWN0GAIgASgJEgsKA2xvZxgDIAEoDCI1Cg1UcmFpbFBvc2l0aW9uEg0KBWluZGV4GAEgASgEEhUKDXByZXZpb3VzX2xlYWYYAiABKAwiLQoJSW5jbHVzaW9uEhIKCmxlYWZfaW5kZXgYASABKAQSDAoEcGF0aBgCIAMoDCKNAQoLU2VhbGVkQmF0Y2gSDgoGbnVtYmVyGAEgASgEEhUKDXByZXZpb3VzX2hlYWQYAiABKAwSDAoEcm9vdBgDIAEoDBIMCgRzaXplGAQgASgEEhcKD21hbmlmZXN0X2RpZ2VzdBgFIAEoDBITCgt0cmFpbHNfcm9vdBgGIAEoDBINCgVub25jZRgHIAEoBCLjAQoHUmVjZWlwdBINCgVlbnRyeRgBIAEoDBIpCghpZGVudGl0eRgCIAEoCzIXLmFuY2hvcmQudjEuTG9nSWRlbnRpdHkSKAoFdHJhaWwYAyABKAsyGS5hbmNob3JkLnYxLlRyYWlsUG9zaXRpb24SKAoJaW5jbHVzaW9uGAQgASgLMhUuYW5jaG9yZC52MS5JbmNsdXNpb24SJgoFYmF0Y2gYBSABKAsyFy5hbmNob3JkLnYxLlNlYWxlZEJhdGNoEiIKBmFuY2hvchgGIAEoCzISLmFuY2hvcmQudjEuQW5jaG9yYgZwcm90bzM", [file_anchord_v1_record, file_google_protobuf_timestamp]);
 
 /**
  * What is hashed and kept of a record. It is encoded once, in canonical form (docs/receipts.md),
@@ -159,6 +159,22 @@ export type Entry = Message<"anchord.v1.Entry"> & {
      */
     value: Custom;
     case: "custom";
+  } | {
+    /**
+     * Evidence that was handed in.
+     *
+     * @generated from field: anchord.v1.EvidenceAdded evidence_added = 24;
+     */
+    value: EvidenceAdded;
+    case: "evidenceAdded";
+  } | {
+    /**
+     * A file of the content store that was found in another state.
+     *
+     * @generated from field: anchord.v1.EvidenceChecked evidence_checked = 25;
+     */
+    value: EvidenceChecked;
+    case: "evidenceChecked";
   } | { case: undefined; value?: undefined };
 };
 

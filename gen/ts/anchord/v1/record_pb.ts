@@ -15,7 +15,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file anchord/v1/record.proto.
  */
 export const file_anchord_v1_record: GenFile = /*@__PURE__*/
-  fileDesc("ChdhbmNob3JkL3YxL3JlY29yZC5wcm90bxIKYW5jaG9yZC52MSLyAQoGVGhyZWF0EigKBXNjb3JlGAEgASgBQhm6SBYSFEABGQAAAAAAAFlAKQAAAAAAAAAAEioKEGR1cmF0aW9uX21pbnV0ZXMYAiABKAFCELpIDRILQAEpAAAAAAAAAAASMAoFc2NhbGUYAyABKA4yFy5hbmNob3JkLnYxLlRocmVhdFNjYWxlQgi6SAWCAQIQARI2CghzZXZlcml0eRgEIAEoDjIaLmFuY2hvcmQudjEuVGhyZWF0U2V2ZXJpdHlCCLpIBYIBAggAEigKB2RldGFpbHMYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Iu0BCgVUcmFkZRIcCgh0cmFkZV9pZBgBIAEoCUIKukgHcgUQARiAARIZCgZzeW1ib2wYAiABKAlCCbpIBnIEEAEYQBIoCgRzaWRlGAMgASgOMhAuYW5jaG9yZC52MS5TaWRlQgi6SAWCAQIQARIiCghxdWFudGl0eRgEIAEoAUIQukgNEgtAASkAAAAAAAAAABIWCgVwcmljZRgFIAEoAUIHukgEEgJAARIbCgpvcmRlcl90eXBlGAYgASgJQge6SARyAhhAEigKB2RldGFpbHMYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IoYCCgVPcmRlchIcCghvcmRlcl9pZBgBIAEoCUIKukgHcgUQARiAARIZCgZzeW1ib2wYAiABKAlCCbpIBnIEEAEYQBIoCgRzaWRlGAMgASgOMhAuYW5jaG9yZC52MS5TaWRlQgi6SAWCAQIQARIiCghxdWFudGl0eRgEIAEoAUIQukgNEgtAASkAAAAAAAAAABIWCgVwcmljZRgFIAEoAUIHukgEEgJAARIbCgpvcmRlcl90eXBlGAYgASgJQge6SARyAhhAEhcKBnN0YXR1cxgHIAEoCUIHukgEcgIYQBIoCgdkZXRhaWxzGAggASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJ3CgxTeXN0ZW1DaGFuZ2USHQoJY29tcG9uZW50GAEgASgJQgq6SAdyBRABGIACEh4KC2NoYW5nZV90eXBlGAIgASgJQgm6SAZyBBABGEASKAoHZGV0YWlscxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QijwEKBUxvZ2luEhgKBHVzZXIYASABKAlCCrpIB3IFEAEYgAISDwoHc3VjY2VzcxgCIAEoCBIYCgZzb3VyY2UYAyABKAlCCLpIBXIDGIACEhcKBm1ldGhvZBgEIAEoCUIHukgEcgIYQBIoCgdkZXRhaWxzGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCKLAQoMQ29uZmlnQ2hhbmdlEhcKA2tleRgBIAEoCUIKukgHcgUQARiAAhIbCglvbGRfdmFsdWUYAiABKAlCCLpIBXIDGIAgEhsKCW5ld192YWx1ZRgDIAEoCUIIukgFcgMYgCASKAoHZGV0YWlscxgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QimgEKCUNvbXBsYWludBIuCgpldmVudF90eXBlGAEgASgJQhq6SBdyFRhAMhFeW0EtWl1bQS1aMC05X10qJBIaCghhc3NpZ25lZRgCIAEoCUIIukgFcgMYgAISFwoGc3RhdHVzGAMgASgJQge6SARyAhhAEigKB2RldGFpbHMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IlsKBkN1c3RvbRIqCgR0eXBlGAEgASgJQhy6SBlyFxhAMhNeW2Etel1bYS16MC05Ll8tXSokEiUKBGRhdGEYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0InwKBkFuY2hvchIYChB0cmFuc2FjdGlvbl9oYXNoGAEgASgJEhQKDGJsb2NrX251bWJlchgCIAEoBBISCgpibG9ja19oYXNoGAMgASgJEi4KCmJsb2NrX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIr8FCgZSZWNvcmQSCgoCaWQYASABKAkSJgoFc3RhdGUYAiABKA4yFy5hbmNob3JkLnYxLlJlY29yZFN0YXRlEg8KB3N1YmplY3QYAyABKAkSDQoFYWN0b3IYBCABKAkSLgoKb2NjdXJfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLYWNjZXB0X3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnJlcXVlc3RfaWQYByABKAkSDgoGY2FsbGVyGAggASgJEhAKCHNlcXVlbmNlGAkgASgEEhgKC3RyYWlsX2luZGV4GAogASgESAGIAQESGQoMYmF0Y2hfbnVtYmVyGAsgASgESAKIAQESIgoGYW5jaG9yGAwgASgLMhIuYW5jaG9yZC52MS5BbmNob3ISJAoGdGhyZWF0GBAgASgLMhIuYW5jaG9yZC52MS5UaHJlYXRIABIiCgV0cmFkZRgRIAEoCzIRLmFuY2hvcmQudjEuVHJhZGVIABIiCgVvcmRlchgSIAEoCzIRLmFuY2hvcmQudjEuT3JkZXJIABIxCg1zeXN0ZW1fY2hhbmdlGBMgASgLMhguYW5jaG9yZC52MS5TeXN0ZW1DaGFuZ2VIABIiCgVsb2dpbhgUIAEoCzIRLmFuY2hvcmQudjEuTG9naW5IABIxCg1jb25maWdfY2hhbmdlGBUgASgLMhguYW5jaG9yZC52MS5Db25maWdDaGFuZ2VIABIqCgljb21wbGFpbnQYFiABKAsyFS5hbmNob3JkLnYxLkNvbXBsYWludEgAEiQKBmN1c3RvbRgXIAEoCzISLmFuY2hvcmQudjEuQ3VzdG9tSABCBgoEYm9keUIOCgxfdHJhaWxfaW5kZXhCDwoNX2JhdGNoX251bWJlcip5CgtSZWNvcmRTdGF0ZRIcChhSRUNPUkRfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVSRUNPUkRfU1RBVEVfQUNDRVBURUQQARIZChVSRUNPUkRfU1RBVEVfQU5DSE9SRUQQAhIWChJSRUNPUkRfU1RBVEVfRklOQUwQAypcCgtUaHJlYXRTY2FsZRIcChhUSFJFQVRfU0NBTEVfVU5TUEVDSUZJRUQQABIYChRUSFJFQVRfU0NBTEVfSFVORFJFRBABEhUKEVRIUkVBVF9TQ0FMRV9VTklUEAIqngEKDlRocmVhdFNldmVyaXR5Eh8KG1RIUkVBVF9TRVZFUklUWV9VTlNQRUNJRklFRBAAEhcKE1RIUkVBVF9TRVZFUklUWV9MT1cQARIaChZUSFJFQVRfU0VWRVJJVFlfTUVESVVNEAISGAoUVEhSRUFUX1NFVkVSSVRZX0hJR0gQAxIcChhUSFJFQVRfU0VWRVJJVFlfQ1JJVElDQUwQBCo5CgRTaWRlEhQKEFNJREVfVU5TUEVDSUZJRUQQABIMCghTSURFX0JVWRABEg0KCVNJREVfU0VMTBACYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChdhbmNob3JkL3YxL3JlY29yZC5wcm90bxIKYW5jaG9yZC52MSLyAQoGVGhyZWF0EigKBXNjb3JlGAEgASgBQhm6SBYSFEABGQAAAAAAAFlAKQAAAAAAAAAAEioKEGR1cmF0aW9uX21pbnV0ZXMYAiABKAFCELpIDRILQAEpAAAAAAAAAAASMAoFc2NhbGUYAyABKA4yFy5hbmNob3JkLnYxLlRocmVhdFNjYWxlQgi6SAWCAQIQARI2CghzZXZlcml0eRgEIAEoDjIaLmFuY2hvcmQudjEuVGhyZWF0U2V2ZXJpdHlCCLpIBYIBAggAEigKB2RldGFpbHMYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Iu0BCgVUcmFkZRIcCgh0cmFkZV9pZBgBIAEoCUIKukgHcgUQARiAARIZCgZzeW1ib2wYAiABKAlCCbpIBnIEEAEYQBIoCgRzaWRlGAMgASgOMhAuYW5jaG9yZC52MS5TaWRlQgi6SAWCAQIQARIiCghxdWFudGl0eRgEIAEoAUIQukgNEgtAASkAAAAAAAAAABIWCgVwcmljZRgFIAEoAUIHukgEEgJAARIbCgpvcmRlcl90eXBlGAYgASgJQge6SARyAhhAEigKB2RldGFpbHMYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IoYCCgVPcmRlchIcCghvcmRlcl9pZBgBIAEoCUIKukgHcgUQARiAARIZCgZzeW1ib2wYAiABKAlCCbpIBnIEEAEYQBIoCgRzaWRlGAMgASgOMhAuYW5jaG9yZC52MS5TaWRlQgi6SAWCAQIQARIiCghxdWFudGl0eRgEIAEoAUIQukgNEgtAASkAAAAAAAAAABIWCgVwcmljZRgFIAEoAUIHukgEEgJAARIbCgpvcmRlcl90eXBlGAYgASgJQge6SARyAhhAEhcKBnN0YXR1cxgHIAEoCUIHukgEcgIYQBIoCgdkZXRhaWxzGAggASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJ3CgxTeXN0ZW1DaGFuZ2USHQoJY29tcG9uZW50GAEgASgJQgq6SAdyBRABGIACEh4KC2NoYW5nZV90eXBlGAIgASgJQgm6SAZyBBABGEASKAoHZGV0YWlscxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QijwEKBUxvZ2luEhgKBHVzZXIYASABKAlCCrpIB3IFEAEYgAISDwoHc3VjY2VzcxgCIAEoCBIYCgZzb3VyY2UYAyABKAlCCLpIBXIDGIACEhcKBm1ldGhvZBgEIAEoCUIHukgEcgIYQBIoCgdkZXRhaWxzGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCKLAQoMQ29uZmlnQ2hhbmdlEhcKA2tleRgBIAEoCUIKukgHcgUQARiAAhIbCglvbGRfdmFsdWUYAiABKAlCCLpIBXIDGIAgEhsKCW5ld192YWx1ZRgDIAEoCUIIukgFcgMYgCASKAoHZGV0YWlscxgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QimgEKCUNvbXBsYWludBIuCgpldmVudF90eXBlGAEgASgJQhq6SBdyFRhAMhFeW0EtWl1bQS1aMC05X10qJBIaCghhc3NpZ25lZRgCIAEoCUIIukgFcgMYgAISFwoGc3RhdHVzGAMgASgJQge6SARyAhhAEigKB2RldGFpbHMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IlsKBkN1c3RvbRIqCgR0eXBlGAEgASgJQhy6SBlyFxhAMhNeW2Etel1bYS16MC05Ll8tXSokEiUKBGRhdGEYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IsUBCg1FdmlkZW5jZUFkZGVkEg4KBnNoYTI1NhgBIAEoCRILCgNjaWQYAiABKAkSEQoEc2l6ZRgDIAEoBEgAiAEBEhEKCWZpbGVfbmFtZRgEIAEoCRISCgptZWRpYV90eXBlGAUgASgJEhQKDGRlcml2ZWRfZnJvbRgGIAEoCRIUCgxjb250ZW50X2tlcHQYByABKAgSKAoHZGV0YWlscxgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBwoFX3NpemUirAEKD0V2aWRlbmNlQ2hlY2tlZBITCgtldmlkZW5jZV9pZBgBIAEoCRIOCgZzaGEyNTYYAiABKAkSCwoDY2lkGAMgASgJEicKBXN0YXRlGAQgASgOMhguYW5jaG9yZC52MS5Db250ZW50U3RhdGUSMAoOcHJldmlvdXNfc3RhdGUYBSABKA4yGC5hbmNob3JkLnYxLkNvbnRlbnRTdGF0ZRIMCgRzaXplGAYgASgEInwKBkFuY2hvchIYChB0cmFuc2FjdGlvbl9oYXNoGAEgASgJEhQKDGJsb2NrX251bWJlchgCIAEoBBISCgpibG9ja19oYXNoGAMgASgJEi4KCmJsb2NrX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIq0GCgZSZWNvcmQSCgoCaWQYASABKAkSJgoFc3RhdGUYAiABKA4yFy5hbmNob3JkLnYxLlJlY29yZFN0YXRlEg8KB3N1YmplY3QYAyABKAkSDQoFYWN0b3IYBCABKAkSLgoKb2NjdXJfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLYWNjZXB0X3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnJlcXVlc3RfaWQYByABKAkSDgoGY2FsbGVyGAggASgJEhAKCHNlcXVlbmNlGAkgASgEEhgKC3RyYWlsX2luZGV4GAogASgESAGIAQESGQoMYmF0Y2hfbnVtYmVyGAsgASgESAKIAQESIgoGYW5jaG9yGAwgASgLMhIuYW5jaG9yZC52MS5BbmNob3ISJAoGdGhyZWF0GBAgASgLMhIuYW5jaG9yZC52MS5UaHJlYXRIABIiCgV0cmFkZRgRIAEoCzIRLmFuY2hvcmQudjEuVHJhZGVIABIiCgVvcmRlchgSIAEoCzIRLmFuY2hvcmQudjEuT3JkZXJIABIxCg1zeXN0ZW1fY2hhbmdlGBMgASgLMhguYW5jaG9yZC52MS5TeXN0ZW1DaGFuZ2VIABIiCgVsb2dpbhgUIAEoCzIRLmFuY2hvcmQudjEuTG9naW5IABIxCg1jb25maWdfY2hhbmdlGBUgASgLMhguYW5jaG9yZC52MS5Db25maWdDaGFuZ2VIABIqCgljb21wbGFpbnQYFiABKAsyFS5hbmNob3JkLnYxLkNvbXBsYWludEgAEiQKBmN1c3RvbRgXIAEoCzISLmFuY2hvcmQudjEuQ3VzdG9tSAASMwoOZXZpZGVuY2VfYWRkZWQYGCABKAsyGS5hbmNob3JkLnYxLkV2aWRlbmNlQWRkZWRIABI3ChBldmlkZW5jZV9jaGVja2VkGBkgASgLMhsuYW5jaG9yZC52MS5FdmlkZW5jZUNoZWNrZWRIAEIGCgRib2R5Qg4KDF90cmFpbF9pbmRleEIPCg1fYmF0Y2hfbnVtYmVyKnkKC1JlY29yZFN0YXRlEhwKGFJFQ09SRF9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVJFQ09SRF9TVEFURV9BQ0NFUFRFRBABEhkKFVJFQ09SRF9TVEFURV9BTkNIT1JFRBACEhYKElJFQ09SRF9TVEFURV9GSU5BTBADKlwKC1RocmVhdFNjYWxlEhwKGFRIUkVBVF9TQ0FMRV9VTlNQRUNJRklFRBAAEhgKFFRIUkVBVF9TQ0FMRV9IVU5EUkVEEAESFQoRVEhSRUFUX1NDQUxFX1VOSVQQAiqeAQoOVGhyZWF0U2V2ZXJpdHkSHwobVEhSRUFUX1NFVkVSSVRZX1VOU1BFQ0lGSUVEEAASFwoTVEhSRUFUX1NFVkVSSVRZX0xPVxABEhoKFlRIUkVBVF9TRVZFUklUWV9NRURJVU0QAhIYChRUSFJFQVRfU0VWRVJJVFlfSElHSBADEhwKGFRIUkVBVF9TRVZFUklUWV9DUklUSUNBTBAEKjkKBFNpZGUSFAoQU0lERV9VTlNQRUNJRklFRBAAEgwKCFNJREVfQlVZEAESDQoJU0lERV9TRUxMEAIqsAEKDENvbnRlbnRTdGF0ZRIdChlDT05URU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSQ09OVEVOVF9TVEFURV9OT05FEAESGQoVQ09OVEVOVF9TVEFURV9QRU5ESU5HEAISGAoUQ09OVEVOVF9TVEFURV9JTlRBQ1QQAxIZChVDT05URU5UX1NUQVRFX01JU1NJTkcQBBIZChVDT05URU5UX1NUQVRFX0FMVEVSRUQQBWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * A detected threat. Record type "threat".
@@ -398,6 +398,136 @@ export const CustomSchema: GenMessage<Custom> = /*@__PURE__*/
   messageDesc(file_anchord_v1_record, 7);
 
 /**
+ * Evidence that was handed in: a file, or the hash of one that stays with its owner. Record type
+ * "evidence_added"; made by EvidenceService, or by an anchor on chain that no call of this service asked
+ * for, whose subject is then the key on chain: 64 lower-case hex digits.
+ *
+ * @generated from message anchord.v1.EvidenceAdded
+ */
+export type EvidenceAdded = Message<"anchord.v1.EvidenceAdded"> & {
+  /**
+   * SHA-256 of the file: 64 lower-case hex digits.
+   *
+   * @generated from field: string sha256 = 1;
+   */
+  sha256: string;
+
+  /**
+   * The file's CID in IPFS, in its usual text form; empty where none is known.
+   *
+   * @generated from field: string cid = 2;
+   */
+  cid: string;
+
+  /**
+   * The file's size in bytes. Not set where only the hash was handed in without it.
+   *
+   * @generated from field: optional uint64 size = 3;
+   */
+  size?: bigint | undefined;
+
+  /**
+   * The file's name, without any folder; empty if the caller did not say.
+   *
+   * @generated from field: string file_name = 4;
+   */
+  fileName: string;
+
+  /**
+   * The file's media type (RFC 6838), such as "application/pdf"; empty if the caller did not say.
+   *
+   * @generated from field: string media_type = 5;
+   */
+  mediaType: string;
+
+  /**
+   * Id of the evidence that this one derives from, such as the original of a redacted copy: 64
+   * lower-case hex digits; empty if it is an original.
+   *
+   * @generated from field: string derived_from = 6;
+   */
+  derivedFrom: string;
+
+  /**
+   * Whether the file itself was handed in, and is kept in the content store.
+   *
+   * @generated from field: bool content_kept = 7;
+   */
+  contentKept: boolean;
+
+  /**
+   * Anything else worth keeping. At most 64 KiB as JSON, 32 levels deep.
+   *
+   * @generated from field: google.protobuf.Struct details = 8;
+   */
+  details?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message anchord.v1.EvidenceAdded.
+ * Use `create(EvidenceAddedSchema)` to create a new message.
+ */
+export const EvidenceAddedSchema: GenMessage<EvidenceAdded> = /*@__PURE__*/
+  messageDesc(file_anchord_v1_record, 8);
+
+/**
+ * A file of the content store was found in another state than before. Record type "evidence_checked";
+ * made by the service alone.
+ *
+ * @generated from message anchord.v1.EvidenceChecked
+ */
+export type EvidenceChecked = Message<"anchord.v1.EvidenceChecked"> & {
+  /**
+   * Id of the evidence: 64 lower-case hex digits.
+   *
+   * @generated from field: string evidence_id = 1;
+   */
+  evidenceId: string;
+
+  /**
+   * SHA-256 of the file: 64 lower-case hex digits.
+   *
+   * @generated from field: string sha256 = 2;
+   */
+  sha256: string;
+
+  /**
+   * The file's CID.
+   *
+   * @generated from field: string cid = 3;
+   */
+  cid: string;
+
+  /**
+   * What was found: INTACT after it was repaired or kept for the first time, MISSING or ALTERED.
+   *
+   * @generated from field: anchord.v1.ContentState state = 4;
+   */
+  state: ContentState;
+
+  /**
+   * What was found before.
+   *
+   * @generated from field: anchord.v1.ContentState previous_state = 5;
+   */
+  previousState: ContentState;
+
+  /**
+   * The file's size in bytes.
+   *
+   * @generated from field: uint64 size = 6;
+   */
+  size: bigint;
+};
+
+/**
+ * Describes the message anchord.v1.EvidenceChecked.
+ * Use `create(EvidenceCheckedSchema)` to create a new message.
+ */
+export const EvidenceCheckedSchema: GenMessage<EvidenceChecked> = /*@__PURE__*/
+  messageDesc(file_anchord_v1_record, 9);
+
+/**
  * Where a sealed batch stands on the chain. It can move while its block is not final.
  *
  * @generated from message anchord.v1.Anchor
@@ -437,7 +567,7 @@ export type Anchor = Message<"anchord.v1.Anchor"> & {
  * Use `create(AnchorSchema)` to create a new message.
  */
 export const AnchorSchema: GenMessage<Anchor> = /*@__PURE__*/
-  messageDesc(file_anchord_v1_record, 8);
+  messageDesc(file_anchord_v1_record, 10);
 
 /**
  * One accepted fact. Immutable; only its state, and what follows from it, is filled in later.
@@ -599,6 +729,22 @@ export type Record = Message<"anchord.v1.Record"> & {
      */
     value: Custom;
     case: "custom";
+  } | {
+    /**
+     * Evidence that was handed in.
+     *
+     * @generated from field: anchord.v1.EvidenceAdded evidence_added = 24;
+     */
+    value: EvidenceAdded;
+    case: "evidenceAdded";
+  } | {
+    /**
+     * A file of the content store that was found in another state.
+     *
+     * @generated from field: anchord.v1.EvidenceChecked evidence_checked = 25;
+     */
+    value: EvidenceChecked;
+    case: "evidenceChecked";
   } | { case: undefined; value?: undefined };
 };
 
@@ -607,7 +753,7 @@ export type Record = Message<"anchord.v1.Record"> & {
  * Use `create(RecordSchema)` to create a new message.
  */
 export const RecordSchema: GenMessage<Record> = /*@__PURE__*/
-  messageDesc(file_anchord_v1_record, 9);
+  messageDesc(file_anchord_v1_record, 11);
 
 /**
  * How far a record has come. A state only moves forward, except that a chain reorganisation
@@ -767,4 +913,59 @@ export enum Side {
  */
 export const SideSchema: GenEnum<Side> = /*@__PURE__*/
   enumDesc(file_anchord_v1_record, 3);
+
+/**
+ * What has become of a file in the content store.
+ *
+ * @generated from enum anchord.v1.ContentState
+ */
+export enum ContentState {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: CONTENT_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Only the hash was handed in: the service has no file.
+   *
+   * @generated from enum value: CONTENT_STATE_NONE = 1;
+   */
+  NONE = 1,
+
+  /**
+   * Accepted, but not seen in the content store yet; the service goes on bringing it there.
+   *
+   * @generated from enum value: CONTENT_STATE_PENDING = 2;
+   */
+  PENDING = 2,
+
+  /**
+   * Every byte was there when it was last looked at, and hashed to what was handed in.
+   *
+   * @generated from enum value: CONTENT_STATE_INTACT = 3;
+   */
+  INTACT = 3,
+
+  /**
+   * Some of it is gone from the content store.
+   *
+   * @generated from enum value: CONTENT_STATE_MISSING = 4;
+   */
+  MISSING = 4,
+
+  /**
+   * Some of it was changed in the content store.
+   *
+   * @generated from enum value: CONTENT_STATE_ALTERED = 5;
+   */
+  ALTERED = 5,
+}
+
+/**
+ * Describes the enum anchord.v1.ContentState.
+ */
+export const ContentStateSchema: GenEnum<ContentState> = /*@__PURE__*/
+  enumDesc(file_anchord_v1_record, 4);
 

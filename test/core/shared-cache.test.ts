@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { SharedCache } from "../../src/stream/shared-cache.js";
+import { SharedCache } from "../../src/core/shared-cache.js";
 
 describe("shared cache", () => {
   let made: string[];

@@ -1,0 +1,133 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type {
+  EvidenceAnchorSchema,
+  EvidenceSchema,
+} from "../../../gen/ts/anchord/v1/evidence_pb.js";
+import { EntrySchema } from "../../../gen/ts/anchord/v1/receipt_pb.js";
+import type { Entry } from "../../../gen/ts/anchord/v1/receipt_pb.js";
+import { ContentState, RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
+import { hex, hex0x } from "../../core/bytes.js";
+import { bodyOf } from "../../core/record.js";
+import type { Body } from "../../core/record.js";
+import type { EvidenceRoom } from "../../flow/evidence.js";
+import { chainPosition } from "../../store/chain-position.js";
+import type { Database } from "../../store/database.js";
+import type { StoredEvidence, StoredEvidenceAnchor } from "../../store/evidence.js";
+import { failureReasons } from "../../store/operations.js";
+import { entriesById } from "../../store/records.js";
+import { secondsOf } from "../convert.js";
+
+/** Evidence as callers see it. */
+export type EvidenceMessage = MessageInitShape<typeof EvidenceSchema>;
+
+/** What a message of evidence needs besides its row. */
+interface Surroundings {
+  readonly finalNumber: number;
+  /** By the ids of the records in hex. */
+  readonly entries: ReadonlyMap<string, Uint8Array>;
+  /** By group. */
+  readonly failures: ReadonlyMap<number, string>;
+  readonly gatewayUrl: string | undefined;
+}
+
+/** Evidence as callers see it, as far as it has come. */
+export async function evidenceMessages(
+  { log: { database }, gatewayUrl }: EvidenceRoom,
+  evidence: readonly StoredEvidence[],
+): Promise<EvidenceMessage[]> {
+  const groups = evidence.flatMap(({ anchor, group }) =>
+    anchor === undefined && group !== undefined ? [group] : [],
+  );
+  const [finalNumber, entries, failures] = await Promise.all([
+    lastFinal(database),
+    entriesById(
+      database,
+      evidence.map(({ recordId }) => recordId),
+    ),
+    failureReasons(database, "EVIDENCE", groups),
+  ]);
+  const surroundings = { finalNumber, entries, failures, gatewayUrl };
+  return evidence.map((each) => evidenceMessage(each, surroundings));
+}
+
+/** The number of the last block that is final; −1 before there is one. */
+export async function lastFinal(database: Database): Promise<number> {
+  return (await chainPosition(database))?.finalNumber ?? -1;
+}
+
+/** How far an anchor has come. */
+export function anchorState(
+  anchor: StoredEvidenceAnchor | undefined,
+  finalNumber: number,
+): RecordState {
+  if (anchor === undefined) return RecordState.ACCEPTED;
+  return anchor.blockNumber <= finalNumber ? RecordState.FINAL : RecordState.ANCHORED;
+}
+
+/** What of an anchor only those know who have followed the chain. */
+export function placeOf({ blockHash, transactionHash }: StoredEvidenceAnchor) {
+  return { blockHash: hex0x(blockHash), transactionHash: hex0x(transactionHash) };
+}
+
+function anchorMessage(
+  anchor: StoredEvidenceAnchor,
+): MessageInitShape<typeof EvidenceAnchorSchema> {
+  return {
+    submitter: hex0x(anchor.submitter),
+    blockTime: secondsOf(anchor.blockTime),
+    blockNumber: BigInt(anchor.blockNumber),
+    ...placeOf(anchor),
+  };
+}
+
+function evidenceMessage(
+  evidence: StoredEvidence,
+  { finalNumber, entries, failures, gatewayUrl }: Surroundings,
+): EvidenceMessage {
+  const { recordId, subjectKey, digest, cid, size, group, anchor, content, checkTime } = evidence;
+  const id = hex(recordId);
+  const entry = fromBinary(EntrySchema, entries.get(id) ?? missing(id));
+  const { fileName, mediaType, derivedFrom, details } = addedIn(entry, id);
+  const isFailing = anchor === undefined && group !== undefined;
+  return {
+    id,
+    subject: entry.subject,
+    subjectKey: hex(subjectKey),
+    sha256: hex(digest),
+    cid,
+    size: size === undefined ? undefined : BigInt(size),
+    fileName,
+    mediaType,
+    derivedFrom,
+    actor: entry.actor,
+    occurTime: entry.occurTime,
+    acceptTime: entry.acceptTime,
+    state: anchorState(anchor, finalNumber),
+    anchor: anchor && anchorMessage(anchor),
+    failure: (isFailing ? failures.get(group) : undefined) ?? "",
+    content: {
+      state: ContentState[content],
+      checkTime: checkTime === 0 ? undefined : timestampFromMs(checkTime),
+      gatewayUrl: content === "NONE" ? "" : linkTo(gatewayUrl, cid, fileName),
+    },
+    ...(details === undefined ? {} : { details }),
+  };
+}
+
+/** Where a browser finds a file, and by which name it saves it. */
+function linkTo(gatewayUrl: string | undefined, cid: string, fileName: string): string {
+  if (gatewayUrl === undefined) return "";
+  const query = fileName === "" ? "" : `?filename=${encodeURIComponent(fileName)}`;
+  return `${gatewayUrl}/ipfs/${cid}${query}`;
+}
+
+function addedIn(entry: Entry, id: string): Extract<Body, { case: "evidenceAdded" }>["value"] {
+  const body = bodyOf(entry);
+  return body.case === "evidenceAdded" ? body.value : missing(id);
+}
+
+function missing(id: string): never {
+  throw new Error(`record ${id} of evidence is missing from the database: restore it`);
+}

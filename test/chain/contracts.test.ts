@@ -1,0 +1,183 @@
+import { expect } from "chai";
+import { web3Chain } from "../../src/chain/web3.js";
+import type { Chain, Contracts, EvidenceItem } from "../../src/chain/port.js";
+import { hex, sha256, ZERO32 } from "../../src/core/bytes.js";
+import { messageOf } from "../../src/core/errors.js";
+import { genesisHead, logIdOf } from "../../src/core/head.js";
+import { asArgument, evidenceNamed } from "../support/evidence-registry.js";
+import { anvilBinary, startAnvilChain, startExternalChain } from "../support/external-chain.js";
+import type { ExternalChain } from "../support/external-chain.js";
+
+const NODES = {
+  Ganache: () => startExternalChain(),
+  anvil: () => startAnvilChain(),
+};
+
+for (const [node, start] of Object.entries(NODES)) {
+  describe(`The contracts on ${node}`, function () {
+    this.timeout(60_000);
+
+    let external: ExternalChain;
+    let chain: Chain;
+    let contracts: Contracts;
+
+    before(async function () {
+      if (node === "anvil" && anvilBinary() === undefined) return this.skip();
+      external = await start();
+      chain = web3Chain(external.url);
+      const { contract, evidence } = external;
+      contracts = { chainId: await chain.chainId(), contract, evidence, log: logIdOf("ours") };
+    });
+
+    after(() => external?.stop());
+
+    /** Sends a call from an unlocked account, without waiting for its block. */
+    async function send(
+      { to, data, gas }: ReturnType<Chain["anchorCall"]>,
+      from = external.sealer,
+    ) {
+      const transaction = { from, to, data, gas: `0x${gas.toString(16)}` };
+      return external.rpc<string>("eth_sendTransaction", transaction);
+    }
+
+    /** The first seal of a log. */
+    function sealCall(log: Uint8Array) {
+      const id = { ...contracts, log };
+      const zero = { manifestDigest: ZERO32, trailsRoot: ZERO32, nonce: 0n };
+      const seal = { number: 1n, root: sha256(log), size: 3n, ...zero };
+      return chain.sealCall(id, genesisHead(id), seal);
+    }
+
+    const anchorCall = (...items: readonly EvidenceItem[]) =>
+      chain.anchorCall(external.evidence, items);
+
+    it("are told apart", async () => {
+      const { contract, evidence, sealer } = external;
+      expect(await chain.isEvidenceRegistry(evidence)).to.equal(true);
+      expect(await chain.isEvidenceRegistry(contract)).to.equal(false);
+      expect(await chain.isEvidenceRegistry(sealer)).to.equal(false);
+      expect(await chain.isAuditLog(contract)).to.equal(true);
+      expect(await chain.isAuditLog(evidence)).to.equal(false);
+    });
+
+    it("say who may anchor", async () => {
+      expect(await chain.mayAnchor(external.evidence, external.sealer)).to.equal(true);
+      expect(await chain.mayAnchor(external.evidence, external.admin)).to.equal(false);
+    });
+
+    it("say where evidence is anchored, and that it is not", async () => {
+      const item = evidenceNamed("asked for");
+      const asked = () => chain.evidenceAnchor(external.evidence, item.subjectKey, item.digest);
+      expect(await asked()).to.equal(undefined);
+      await send(anchorCall(item));
+      const { number: blockNumber, time } = await chain.latestBlock();
+      expect(await asked()).to.deep.equal({ submitter: external.sealer, time, blockNumber });
+      const other = evidenceNamed("other").subjectKey;
+      const elsewhere = await chain.evidenceAnchor(external.evidence, other, item.digest);
+      expect(elsewhere).to.equal(undefined);
+    });
+
+    it("are not taken for empty where the node does not know the registry", async () => {
+      const { subjectKey, digest } = evidenceNamed("not known");
+      for (const address of [external.contract, external.sealer]) {
+        try {
+          await chain.evidenceAnchor(address, subjectKey, digest);
+          expect.fail("it answered");
+        } catch (error) {
+          expect(error).to.include({ reason: "CHAIN_UNAVAILABLE" });
+          expect(messageOf(error)).to.include(`does not know the EvidenceRegistry at ${address}`);
+        }
+      }
+    });
+
+    it("name why either refuses a call", async () => {
+      const { admin, sealer } = external;
+      const empty = evidenceNamed("a", { digest: ZERO32 });
+      expect(await chain.preflight(anchorCall(evidenceNamed("a")), sealer)).to.equal(undefined);
+      expect(await chain.preflight(anchorCall(empty), sealer)).to.equal("ZeroDigest(0)");
+      expect(await chain.preflight(anchorCall(), sealer)).to.equal("EmptyList()");
+      expect(await chain.preflight(anchorCall(evidenceNamed("a")), admin)).to.match(
+        /^AccessControlUnauthorizedAccount\(0x/,
+      );
+      const seal = sealCall(logIdOf("refused"));
+      const again = chain.sealCall({ ...contracts, log: logIdOf("refused") }, ZERO32, {
+        number: 7n,
+        root: ZERO32,
+        size: 1n,
+        manifestDigest: ZERO32,
+        trailsRoot: ZERO32,
+        nonce: 0n,
+      });
+      expect(await chain.preflight(seal, sealer)).to.equal(undefined);
+      expect(await chain.preflight(again, sealer)).to.equal("UnexpectedNumber(1, 7)");
+    });
+
+    describe("announce", () => {
+      let from: number;
+      let blockHash: string;
+      const [first, second, third] = ["1", "2", "3"].map((name) =>
+        evidenceNamed(`announced ${name}`),
+      ) as [EvidenceItem, EvidenceItem, EvidenceItem];
+
+      /** One block with calls of both contracts, one after the other. */
+      before(async () => {
+        await setMining(false);
+        await send(anchorCall(first));
+        await send(sealCall(contracts.log));
+        await send(sealCall(logIdOf("another's")));
+        await send(anchorCall(first, second));
+        await send(anchorCall(third));
+        await setMining(true);
+        const { number, hash } = await chain.latestBlock();
+        [from, blockHash] = [number, hash];
+      });
+
+      /** Anvil is told to mine what has gathered; Ganache does so when it goes on. */
+      async function setMining(mines: boolean): Promise<void> {
+        if (node === "Ganache") await external.rpc(mines ? "miner_start" : "miner_stop");
+        else if (mines) await external.mine(1);
+        if (node === "anvil") await external.rpc("evm_setAutomine", mines);
+      }
+
+      it("what concerns us, in chain order", async () => {
+        const events = await chain.eventsIn(contracts, blockHash);
+        const seal = { type: "sealed", what: hex(sha256(contracts.log)) };
+        const anchorOf = ({ digest }: EvidenceItem) => ({ type: "evidence", what: hex(digest) });
+        expect(
+          events.map((event) => ({
+            type: event.type,
+            what: hex(event.type === "sealed" ? event.seal.root : event.digest),
+          })),
+        ).to.deep.equal([anchorOf(first), seal, anchorOf(second), anchorOf(third)]);
+        expect(await chain.events(contracts, from, from)).to.deep.equal(events);
+      });
+
+      it("evidence with all that was handed in", async () => {
+        const events = await chain.eventsIn(contracts, blockHash);
+        const evidence = events.filter((event) => event.type === "evidence");
+        expect(evidence.map(({ logIndex }) => logIndex)).to.deep.equal([0, 3, 4]);
+        const [event] = evidence;
+        const mined = await chain.mined(event?.transactionHash ?? "");
+        expect(mined).to.include({ succeeded: true, blockHash });
+        expect(event && asArgument(event)).to.deep.equal(asArgument(first));
+        expect(event).to.include({ submitter: external.sealer, blockNumber: from, blockHash });
+      });
+
+      it("seals alone, where there is no registry", async () => {
+        const without = { ...contracts, evidence: undefined };
+        const events = await chain.events(without, from, from);
+        expect(events.map(({ type }) => type)).to.deep.equal(["sealed"]);
+        expect(await chain.eventsIn(without, blockHash)).to.deep.equal(events);
+      });
+
+      it("nothing to us that another contract says", async () => {
+        const elsewhere = {
+          ...contracts,
+          contract: external.evidence,
+          evidence: external.contract,
+        };
+        expect(await chain.eventsIn(elsewhere, blockHash)).to.deep.equal([]);
+      });
+    });
+  });
+}
