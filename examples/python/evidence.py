@@ -5,6 +5,7 @@ Needs the stubs: pip install ./gen/python. Run it with: python3 evidence.py phot
 """
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import os
 import sys
@@ -12,6 +13,8 @@ import time
 
 import grpc
 
+from anchord.v1 import audit_service_pb2 as audit
+from anchord.v1 import audit_service_pb2_grpc as audit_grpc
 from anchord.v1 import evidence_service_pb2 as service
 from anchord.v1 import evidence_service_pb2_grpc as service_grpc
 from anchord.v1 import record_pb2 as record
@@ -81,10 +84,39 @@ async def verify(stub, credentials, subject, path):
 async def fetch(stub, credentials, evidence, path):
     """Downloads the file; the service has checked each block of it against its hash."""
     request = service.DownloadEvidenceRequest(id=evidence.id)
-    with open(path, "wb") as file:
-        async for answer in stub.DownloadEvidence(request, metadata=credentials):
-            if answer.WhichOneof("part") == "chunk":
+    await save(stub.DownloadEvidence(request, metadata=credentials), path)
+
+
+async def wait_until_sealed(stub, credentials, evidence, seconds):
+    """Asks for the receipt of the evidence's record until it has its proof; False when the time is over."""
+    request = audit.GetReceiptRequest(record_id=evidence.id)
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = await stub.GetReceipt(request, timeout=5, metadata=credentials)
+        if answer.state in (record.RECORD_STATE_ANCHORED, record.RECORD_STATE_FINAL):
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        await asyncio.sleep(0.25)
+
+
+async def export(stub, credentials, evidence, path):
+    """Fetches the bundle: the file, its receipt and its trail, to be checked without the service."""
+    request = service.ExportEvidenceRequest(id=evidence.id)
+    await save(stub.ExportEvidence(request, metadata=credentials), path)
+
+
+async def save(answers, path):
+    """Writes the chunks of a stream to a file, which has its name once it is complete and not before."""
+    part = f"{path}.{os.getpid()}.part"
+    try:
+        with open(part, "wb") as file:
+            async for answer in answers:
                 file.write(answer.chunk)
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(part)
 
 
 async def main():
@@ -95,6 +127,7 @@ async def main():
     parser.add_argument("--token", help="the server's access token, where it asks for one")
     parser.add_argument("--check", metavar="FILE", help="verify this file in place of the one that was handed in")
     parser.add_argument("--out", metavar="FILE", help="where the file that is fetched back goes")
+    parser.add_argument("--bundle", metavar="FILE", help="where its bundle goes: one file with all that proves it")
     parser.add_argument("--wait", type=float, default=60, metavar="SECONDS", help="how long to wait for the anchor")
     args = parser.parse_args()
     credentials = [("authorization", f"Bearer {args.token}")] if args.token else []
@@ -121,6 +154,15 @@ async def main():
         if args.out:
             await fetch(stub, credentials, evidence, args.out)
             print(f"fetched to {args.out}")
+
+        if args.bundle:
+            # The file's anchor and its record are on the chain by transactions of their own.
+            audit_stub = audit_grpc.AuditServiceStub(channel)
+            if not await wait_until_sealed(audit_stub, credentials, evidence, args.wait):
+                print(f"its record is not sealed within {args.wait:g} s, so there is no bundle of it yet")
+                return 1
+            await export(stub, credentials, evidence, args.bundle)
+            print(f"bundle in {args.bundle}; check it with: npx anchord verify {args.bundle} --rpc URL")
         return 0 if answer.verdict == service.EVIDENCE_VERDICT_VERIFIED else 1
 
 
@@ -129,3 +171,5 @@ if __name__ == "__main__":
         sys.exit(asyncio.run(main()))
     except grpc.aio.AioRpcError as error:
         sys.exit(f"{error.code().name}: {error.details()}")
+    except OSError as error:
+        sys.exit(str(error))

@@ -376,12 +376,21 @@ describe("staging", () => {
   });
 });
 
-/** Runs a script with a folder on a disk of its own of a size; skips the test where we may not mount one. */
+/**
+ * Runs a script with a folder on a disk of its own of a size. Skips the test where we may not mount one, which
+ * is said loudly, and is an error when CI=true.
+ */
 async function onSmallDisk(test: Mocha.Context, folder: string, size: string, script: string) {
   const inside = `mount -t tmpfs -o size=${size} none "$1" && exec "$2" --input-type=module --eval "$3"`;
   const unshare = ["--user", "--map-root-user", "--mount", "sh", "-c"];
   const possible = spawnSync("unshare", [...unshare, `mount -t tmpfs none "$1"`, "sh", folder]);
-  if (possible.status !== 0) test.skip();
+  if (possible.status !== 0) {
+    const why = possible.error?.message ?? possible.stderr.toString().trim();
+    const message = `SKIPPED: "${test.test?.title}" needs a disk of its own, which cannot be mounted: ${why}`;
+    if (process.env["CI"] === "true") throw new Error(message);
+    process.stderr.write(`\n${"!".repeat(80)}\n${message}\n${"!".repeat(80)}\n\n`);
+    test.skip();
+  }
   return run("unshare", [...unshare, inside, "sh", folder, process.execPath, script]);
 }
 

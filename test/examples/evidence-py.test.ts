@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
@@ -9,6 +9,7 @@ import { GRPC_DOOR } from "../support/doors.js";
 import { evidenceClient, randomFile } from "../support/evidence.js";
 import { pythonWithStubs } from "../support/python.js";
 import { randomOf, seedOfRun } from "../support/random.js";
+import { repositoryRoot } from "../support/repository.js";
 import { run } from "../support/run.js";
 
 const TOKEN = "correct-horse";
@@ -37,14 +38,14 @@ describe("examples/python/evidence.py", function () {
     await rm(folder, { recursive: true });
   });
 
-  const example = (file: string, ...args: string[]) =>
-    run(python, [
-      "examples/python/evidence.py",
-      join(folder, file),
-      "--server",
-      `localhost:${daemon.grpcPort}`,
-      ...args,
-    ]);
+  const argumentsOf = (file: string, ...args: string[]) => [
+    "examples/python/evidence.py",
+    join(folder, file),
+    "--server",
+    `localhost:${daemon.grpcPort}`,
+    ...args,
+  ];
+  const example = (...args: Parameters<typeof argumentsOf>) => run(python, argumentsOf(...args));
 
   it("hands a file in, waits for its anchor, verifies it, and gets it back", async () => {
     const out = join(folder, "back.jpg");
@@ -74,6 +75,39 @@ describe("examples/python/evidence.py", function () {
     expect(code, stdout + stderr).to.equal(1);
     expect(stdout).to.match(/^known already: [0-9a-f]{64}$/m);
     expect(stdout).to.include(`NOT ANCHORED: ${hex(sha256(altered))}`);
+  });
+
+  it("saves a bundle that anchord verify accepts", async () => {
+    const bundle = join(folder, "bundle.car");
+    const { code, stdout, stderr } = await example(
+      "photo.jpg",
+      "--token",
+      TOKEN,
+      "--bundle",
+      bundle,
+    );
+    expect(code, stdout + stderr).to.equal(0);
+    const [, id = ""] = /^(?:accepted|known already): ([0-9a-f]{64})$/m.exec(stdout) ?? [];
+    const program = join(repositoryRoot, "bin/anchord.js");
+    const args = [program, "verify", bundle, "--rpc", daemon.rpcUrl];
+    const checked = await run(process.execPath, args);
+    expect(checked.code, checked.stdout + checked.stderr).to.equal(0);
+    expect(checked.stdout)
+      .to.include(`file: "photo.jpg", ${bytes.length} bytes, SHA-256 ${hex(sha256(bytes))}`)
+      .and.to.include(`VALID: evidence ${id} is on the chain since`);
+  });
+
+  it("leaves what was there where a bundle cannot be written to its end", async () => {
+    const bundle = join(folder, "kept.car");
+    await writeFile(bundle, "an earlier one");
+    const before = await readdir(folder);
+    const limited = 'ulimit -f 100 && exec "$@"'; // blocks of 512 or 1024 bytes: far less than the bundle
+    const args = argumentsOf("photo.jpg", "--token", TOKEN, "--bundle", bundle);
+    const { code, stdout, stderr } = await run("sh", ["-c", limited, "sh", python, ...args]);
+    expect(code, stdout + stderr).to.equal(1);
+    expect(stderr).to.match(/^\[Errno \d+\] File too large\n$/);
+    expect(await readFile(bundle, "utf8")).to.equal("an earlier one");
+    expect(await readdir(folder)).to.deep.equal(before);
   });
 
   it("says what is wrong where its token is not known", async () => {
