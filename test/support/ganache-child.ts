@@ -1,5 +1,6 @@
 /** The process behind startGanache: one chain, served until the parent hangs up or is gone. */
 import { createRequire } from "node:module";
+import { setTimeout as delay } from "node:timers/promises";
 import type { GanacheOptions, GanacheReady } from "./ganache.js";
 
 /** The part of Ganache that is used here; its own types do not resolve from an ES module. */
@@ -7,8 +8,14 @@ interface Ganache {
   server(options: object): {
     listen(port: number, host: string): Promise<void>;
     address(): { port: number };
-    provider: { getInitialAccounts(): Record<string, { secretKey: string }> };
+    provider: Provider;
   };
+}
+
+interface Provider {
+  getInitialAccounts(): Record<string, { secretKey: string }>;
+  /** What each request comes to; `value` settles once a transaction is in a block. */
+  _requestRaw(request: { readonly method: string }): Promise<{ readonly value: Promise<unknown> }>;
 }
 
 const ganache = createRequire(import.meta.url)("ganache") as Ganache;
@@ -23,6 +30,7 @@ const server = ganache.server({
   miner: { blockTime: options.blockTime ?? 0 },
   database: options.dbPath === undefined ? {} : { dbPath: options.dbPath },
 });
+oneAtATime(server.provider);
 await server.listen(options.port ?? 0, "127.0.0.1");
 
 const wallet = Object.entries(server.provider.getInitialAccounts());
@@ -32,3 +40,19 @@ const ready: GanacheReady = {
   privateKeys: wallet.map(([, { secretKey }]) => secretKey),
 };
 process.send?.(ready);
+
+/**
+ * Hands Ganache what makes blocks one after the other. Its miner (7.9.2) loses a transaction that comes while
+ * another account's is executed for a lower price, or amidst evm_mine: it stays in the pool for ever. What does
+ * not settle, as behind a gap of nonces, holds others up for a moment only.
+ */
+function oneAtATime(provider: Provider): void {
+  const ask = provider._requestRaw.bind(provider);
+  let last: Promise<unknown> = Promise.resolve();
+  provider._requestRaw = (request) => {
+    if (!/^(eth_send|evm_mine)/.test(request.method)) return ask(request);
+    const asked = last.then(() => ask(request));
+    last = asked.then(({ value }) => Promise.race([value, delay(500)])).catch(() => undefined);
+    return asked;
+  };
+}
