@@ -127,14 +127,15 @@ export const settings = z.object({
   IPFS_LISTEN: z
     .string()
     .default("/ip4/127.0.0.1/tcp/4001")
-    .transform(listOf)
+    .transform((text) => (text === "none" ? [] : listOf(text)))
     .refine(
       (addresses) => addresses.every((address) => isTcpMultiaddr(address, "ip")),
       "each must be a multiaddr such as /ip4/127.0.0.1/tcp/4001",
     )
     .describe(
       "Multiaddrs on which the embedded IPFS node listens, separated by commas: /ip4 or /ip6, with /tcp. A " +
-        "free port if it is taken, where this is unset. Peers may fetch every block: evidence in clear, batches encrypted.",
+        "free port if it is taken, where this is unset. Peers may fetch every block: evidence in clear, batches " +
+        "encrypted. none, for no address; without IPFS_PEERS the node then stays off the network.",
     ),
   IPFS_PEERS: z
     .string()

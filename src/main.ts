@@ -121,7 +121,7 @@ export async function startService(
       ? () => undefined
       : watchHeads(config.BLOCKCHAIN_WS_URL, () => link.look());
   archive.content.listen().then(
-    () => logger.info({ addresses: archive.content.addresses() }, "the IPFS node listens"),
+    () => logger.info({ addresses: archive.content.addresses() }, "the content store is up"),
     (error: unknown) => {
       logger.warn({ err: error }, "the IPFS node cannot be reached: nobody can fetch from it");
     },

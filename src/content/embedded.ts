@@ -11,7 +11,7 @@ const FETCH_MS = 10_000;
 export interface EmbeddedContentOptions {
   /** Folder of its blocks and its identity; made when it is first needed. */
   readonly folder: string;
-  /** Multiaddrs to listen on. */
+  /** Multiaddrs to listen on. Where there are neither these nor peers, it stays off the network. */
   readonly listen: readonly string[];
   /** Multiaddrs of peers to stay connected to. */
   readonly peers: readonly string[];
@@ -51,7 +51,7 @@ class EmbeddedNode implements EmbeddedContent {
   }
 
   async listen(): Promise<void> {
-    await this.#join();
+    if (this.#isOnNetwork) await this.#join();
   }
 
   async put(block: Uint8Array): Promise<void> {
@@ -95,6 +95,7 @@ class EmbeddedNode implements EmbeddedContent {
 
   /** All who want one block share its fetch. */
   #fetchOnce(digest: Uint8Array): Promise<Uint8Array | undefined> {
+    if (!this.#isOnNetwork) return Promise.resolve(undefined);
     const key = hex(digest);
     const running = this.#fetches.get(key);
     if (running !== undefined) return running;
@@ -121,6 +122,10 @@ class EmbeddedNode implements EmbeddedContent {
       clearTimeout(timer);
       this.#limits.delete(limit);
     }
+  }
+
+  get #isOnNetwork(): boolean {
+    return this.#options.listen.length + this.#options.peers.length > 0;
   }
 
   #join(): Promise<Network> {

@@ -639,6 +639,17 @@ describe("the embedded IPFS node", () => {
     expect(store.addresses().join()).to.contain(address);
   });
 
+  it("stays off the network where there is nothing to listen on and nobody to dial", async () => {
+    const store = openEmbeddedContent({ folder: temporaryFolder(), listen: [], peers: [] });
+    await store.listen();
+    expect(store.addresses()).to.deep.equal([]);
+    expect(await store.get(randomBytes(32))).to.equal(undefined);
+    const block = randomBytes(100);
+    await store.put(block);
+    expect(hex((await store.get(sha256(block))) as Uint8Array)).to.equal(hex(block));
+    await store.stop();
+  });
+
   it("says which peer has no id that can be one", async () => {
     const right = "12D3KooWHdQcicjQHLEeGEG3v6q1Fjgc499UWFobZi86eBn1KxeE";
     for (const id of ["nobody", right.slice(0, -1), right.replace("H", "0")]) {

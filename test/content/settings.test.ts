@@ -21,6 +21,10 @@ describe("the settings of the content store", () => {
     expect(config.IPFS_PEERS).to.deep.equal(peers);
   });
 
+  it("may name no address at all", () => {
+    expect(loadConfig({ IPFS_LISTEN: "none" }).IPFS_LISTEN).to.deep.equal([]);
+  });
+
   const refused: Readonly<Record<string, readonly string[]>> = {
     CONTENT_KEY: ["ab", "ab".repeat(33), `${"ab".repeat(31)}xy`],
     IPFS_LISTEN: [
