@@ -7,7 +7,7 @@ import { sha256 } from "../core/bytes.js";
 import { AnchordError } from "../core/errors.js";
 
 /** Bytes of a file that make one block. */
-const CHUNK_BYTES = 262_144;
+export const CHUNK_BYTES = 262_144;
 
 /** Takes the blocks of a file as they are made. */
 export type TakeBlock = (cid: CID, block: Uint8Array) => Promise<void>;
@@ -22,9 +22,15 @@ interface Made {
   readonly treeSize: number;
 }
 
-/** A file in the pieces that blocks are made of, whatever pieces it comes in; one that is empty where it is. */
-export async function* chunksOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+/**
+ * A file in the pieces that blocks are made of, whatever pieces it comes in; one that is empty where it is.
+ * `room` gives each of them its CHUNK_BYTES, which nobody else uses meanwhile. Default: new ones.
+ */
+export async function* chunksOf(
+  pieces: AsyncIterable<Uint8Array>,
+  room = newRoom,
+): AsyncGenerator<Uint8Array> {
+  let chunk = room();
   let filled = 0;
   let isEmpty = true;
   for await (const piece of pieces) {
@@ -36,11 +42,16 @@ export async function* chunksOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerat
       isEmpty = false;
       if (filled < CHUNK_BYTES) continue;
       yield chunk;
-      chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+      chunk = room();
       filled = 0;
     }
   }
   if (filled > 0 || isEmpty) yield chunk.subarray(0, filled);
+}
+
+/** Room for a chunk. */
+export function newRoom(): Uint8Array {
+  return Buffer.allocUnsafeSlow(CHUNK_BYTES);
 }
 
 /**

@@ -6,7 +6,7 @@ import { hex } from "../core/bytes.js";
 import { tooLarge } from "../core/evidence.js";
 import type { DiskReserve } from "./disk-reserve.js";
 import { codeOf, storageFailure, syncFolder } from "./files.js";
-import { chunksOf } from "./unixfs.js";
+import { CHUNK_BYTES, chunksOf, newRoom } from "./unixfs.js";
 
 /** How many blocks of all uploads are being written at once: enough that each of Node's four threads has one. */
 const WRITES = 8;
@@ -21,6 +21,8 @@ export class Upload {
   readonly #disk: DiskReserve;
   readonly #hash = createHash("sha256");
   readonly #writes = new Set<Promise<void>>();
+  /** Rooms of chunks that were written, for those to come: new ones would be garbage as fast as it arrives. */
+  readonly #rooms: Uint8Array[] = [];
   #failure: Error | undefined;
 
   constructor(folder: string, mostBytes: number, slots: Slots, disk: DiskReserve) {
@@ -32,10 +34,13 @@ export class Upload {
 
   /** The chunks of a file, whatever pieces it comes in. */
   chunksOf(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    return chunksOf(this.#counted(pieces));
+    return chunksOf(this.#counted(pieces), () => this.#rooms.pop() ?? newRoom());
   }
 
-  /** Begins to write a block as soon as there is a slot. Rejects with STORAGE_FULL where there is no room. */
+  /**
+   * Begins to write a block as soon as there is a slot; a chunk's bytes are then another's. Rejects with
+   * STORAGE_FULL where there is no room.
+   */
   async take(cid: CID, block: Uint8Array): Promise<void> {
     if (this.#failure !== undefined) return; // told by what is called next
     await this.#disk.require(block.length);
@@ -47,6 +52,7 @@ export class Upload {
       .finally(() => {
         this.#slots.release();
         this.#writes.delete(write);
+        if (block.length === CHUNK_BYTES) this.#rooms.push(block); // no node has so many
       });
     this.#writes.add(write);
   }

@@ -49,8 +49,11 @@ process.send?.(ready);
 function oneAtATime(provider: Provider): void {
   const ask = provider._requestRaw.bind(provider);
   let last: Promise<unknown> = Promise.resolve();
+  let isStopped = false;
   provider._requestRaw = (request) => {
-    if (!/^(eth_send|evm_mine)/.test(request.method)) return ask(request);
+    const { method } = request;
+    if (/^miner_st/.test(method)) isStopped = method === "miner_stop";
+    if (isStopped || !/^(eth_send|evm_mine)/.test(method)) return ask(request);
     const asked = last.then(() => ask(request));
     last = asked.then(({ value }) => Promise.race([value, delay(500)])).catch(() => undefined);
     return asked;
