@@ -3,7 +3,7 @@
 /**
  * Deploys EvidenceRegistry once per network; run again, it finds what it deployed. Prints its address as
  * the setting of the service. Beside an AuditLog whose artifacts are elsewhere, run this one alone:
- * `npm run migrate -- -f 2`. Reads from the environment:
+ * `npm run migrate -- -f 2 --to 2`. Reads from the environment:
  *
  * - ANCHORER_ADDRESS: who may anchor evidence, SEALER_ADDRESS unless told, as the service seals and
  *   anchors with one account; the deployer where neither is set. Taken at the first deployment only.

@@ -10,10 +10,21 @@ async function deployOnce(deployer, web3, contract, admin, holder) {
   return contract.deployed();
 }
 
-/** Whether the contract stands where its artifact says: a development chain may have been reset. */
+/**
+ * Whether the contract stands where its artifact says: a development chain may have been reset, and have
+ * another of our contracts there. A node that does not answer is no reason to deploy again.
+ */
 async function isThere(web3, contract) {
   if (!contract.isDeployed()) return false;
-  return (await web3.eth.getCode(contract.address)) !== "0x";
+  const data = web3.eth.abi.encodeFunctionSignature("contractName()");
+  const answer = await web3.eth.call({ to: contract.address, data }).catch(noneIfReverted);
+  return answer === web3.eth.abi.encodeParameter("string", `anchord.${contract.contractName}`);
+}
+
+/** A contract that is none of ours may well revert. */
+function noneIfReverted(error) {
+  if (/revert/.test(error.message)) return undefined;
+  throw error;
 }
 
 /** Whether an account still rules over the roles of a contract. */

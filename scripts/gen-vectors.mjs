@@ -210,6 +210,63 @@ const REQUESTS = {
       previousState: "CONTENT_STATE_PENDING",
     },
   },
+  deadline_set: {
+    subject: "complaint/ABC12345",
+    actor: "desk/3",
+    requestId: "deadline-0001",
+    deadlineSet: {
+      deadline: "2026-02-02T12:00:00Z",
+      ladder: ["0s", "86400s", "259200s"],
+      details: { contract: "gold" },
+    },
+  },
+  deadline_set_by_policy: {
+    subject: "complaint/DEF67890",
+    deadlineSet: {
+      deadline: "2026-02-02T00:00:40Z",
+      ladder: ["3600s"],
+      cause: hex(sha256(Buffer.from("assigned"))),
+    },
+  },
+  deadline_set_again: {
+    subject: "complaint/ABC12345",
+    deadlineSet: { deadline: "2026-03-01T00:00:00Z", ladder: ["0s"] },
+  },
+  deadline_extended: {
+    subject: "complaint/ABC12345",
+    actor: "desk/3",
+    deadlineExtended: { deadline: "2026-02-03T12:00:00Z", reason: "they wait for their bänk" },
+  },
+  deadline_paused: { subject: "complaint/ABC12345", deadlinePaused: {} },
+  deadline_resumed: {
+    subject: "complaint/ABC12345",
+    deadlineResumed: { reason: "they wrote back" },
+  },
+  deadline_met: {
+    subject: "complaint/ABC12345",
+    actor: "desk/3",
+    deadlineMet: { reason: "paid back" },
+  },
+  deadline_met_by_policy: {
+    subject: "complaint/DEF67890",
+    deadlineMet: { cause: hex(sha256(Buffer.from("resolved"))) },
+  },
+  level_raised: {
+    subject: "complaint/DEF67890",
+    levelRaised: {
+      cycle: 1,
+      level: 1,
+      dueTime: "2026-02-02T01:00:40Z",
+      raiseTime: "2026-02-02T01:00:41Z",
+    },
+  },
+  deadline_refused: {
+    subject: "complaint/DEF67890",
+    deadlineRefused: {
+      recordId: hex(sha256(Buffer.from("met twice"))),
+      reason: "AlreadyMet(0x12, 1, 1770000000)",
+    },
+  },
 };
 
 const records = Object.entries(REQUESTS).map(([name, json], i) => {
@@ -270,7 +327,7 @@ function entry(parts = {}) {
 }
 const withDetails = (text) => entry({ details: len(9, text) });
 const cat = (...parts) => Buffer.concat(parts);
-const evidence = (body) => entry({ body });
+const bodied = (body) => entry({ body });
 const ADDED = len(24, len(1, "a"));
 const REFUSED = {
   empty: [raw(""), "no bytes at all"],
@@ -381,36 +438,62 @@ const REFUSED = {
     withDetails('{"a":'.repeat(2000) + "{}" + "}".repeat(2000)),
     "2001 levels deep",
   ],
-  unknown_field_26: [entry({ after: len(26, "") }), "field 26"],
+  unknown_field_33: [entry({ after: len(33, "") }), "field 33"],
   evidence_beside_login: [entry({ after: len(24, len(1, "a")) }), "two bodies"],
-  evidence_twice: [evidence(cat(ADDED, ADDED)), "one body twice"],
-  evidence_size_non_minimal: [evidence(len(24, raw("188000"))), "size as 80 00 instead of 00"],
+  evidence_twice: [bodied(cat(ADDED, ADDED)), "one body twice"],
+  evidence_size_non_minimal: [bodied(len(24, raw("188000"))), "size as 80 00 instead of 00"],
   evidence_size_over_64_bits: [
-    evidence(len(24, raw("18ffffffffffffffffff02"))),
+    bodied(len(24, raw("18ffffffffffffffffff02"))),
     "size over 2^64 - 1",
   ],
-  evidence_size_twice: [evidence(len(24, cat(num(3, 0), num(3, 0)))), "size comes twice"],
-  evidence_size_as_double: [evidence(len(24, dbl(3, "3ff0000000000000"))), "size as a double"],
-  evidence_default_string: [evidence(len(24, len(1, ""))), "an empty sha256 is written"],
-  evidence_default_bool: [evidence(len(24, num(7, 0))), "content_kept false is written"],
-  evidence_bool_of_two: [evidence(len(24, num(7, 2))), "content_kept is written as 2"],
-  evidence_details_in_body: [evidence(len(24, len(8, ""))), "the evidence has details of its own"],
-  evidence_unknown_field: [evidence(len(24, len(9, "x"))), "field 9 of an evidence_added"],
+  evidence_size_twice: [bodied(len(24, cat(num(3, 0), num(3, 0)))), "size comes twice"],
+  evidence_size_as_double: [bodied(len(24, dbl(3, "3ff0000000000000"))), "size as a double"],
+  evidence_default_string: [bodied(len(24, len(1, ""))), "an empty sha256 is written"],
+  evidence_default_bool: [bodied(len(24, num(7, 0))), "content_kept false is written"],
+  evidence_bool_of_two: [bodied(len(24, num(7, 2))), "content_kept is written as 2"],
+  evidence_details_in_body: [bodied(len(24, len(8, ""))), "the evidence has details of its own"],
+  evidence_unknown_field: [bodied(len(24, len(9, "x"))), "field 9 of an evidence_added"],
   checked_default_size: [
-    evidence(len(25, num(6, 0))),
+    bodied(len(25, num(6, 0))),
     "size 0 is written, which here is not optional",
   ],
-  checked_default_state: [evidence(len(25, num(4, 0))), "state 0 is written"],
-  checked_state_beyond_32_bits: [evidence(len(25, num(4, 2n ** 31n))), "state 2^31"],
-  checked_unknown_field: [evidence(len(25, len(7, "x"))), "field 7 of an evidence_checked"],
+  checked_default_state: [bodied(len(25, num(4, 0))), "state 0 is written"],
+  checked_state_beyond_32_bits: [bodied(len(25, num(4, 2n ** 31n))), "state 2^31"],
+  checked_unknown_field: [bodied(len(25, len(7, "x"))), "field 7 of an evidence_checked"],
   checked_details_in_body: [
-    evidence(len(25, len(8, ""))),
+    bodied(len(25, len(8, ""))),
     "details of its own, which an evidence_checked never has",
   ],
   checked_details: [
     entry({ details: len(9, "{}"), body: len(25, "") }),
     "an evidence_checked with details",
   ],
+  deadline_beside_login: [entry({ after: len(26, "") }), "two bodies"],
+  deadline_twice: [bodied(len(26, cat(len(1, ""), len(1, "")))), "deadline comes twice"],
+  deadline_ladder_first: [bodied(len(26, cat(len(2, ""), len(1, "")))), "ladder before deadline"],
+  deadline_ladder_apart: [
+    bodied(len(26, cat(len(2, ""), len(3, "c"), len(2, num(1, 1))))),
+    "the levels of the ladder do not stand together",
+  ],
+  deadline_ladder_as_varint: [bodied(len(26, num(2, 1))), "a level as a varint"],
+  deadline_default_nanos: [
+    bodied(len(26, len(2, cat(num(1, 1), num(2, 0))))),
+    "nanos 0 of a level is written",
+  ],
+  deadline_unknown_field_in_level: [bodied(len(26, len(2, num(3, 1)))), "field 3 of a level"],
+  deadline_default_cause: [bodied(len(26, len(3, ""))), "an empty cause is written"],
+  deadline_details_in_body: [bodied(len(26, len(4, ""))), "the deadline has details of its own"],
+  deadline_unknown_field: [bodied(len(26, num(5, 1))), "field 5 of a deadline_set"],
+  level_default_cycle: [bodied(len(31, num(1, 0))), "cycle 0 is written"],
+  level_cycle_over_32_bits: [bodied(len(31, num(1, 2n ** 32n))), "cycle 2^32"],
+  ...Object.fromEntries(
+    Object.entries({ extended: 27, paused: 28, resumed: 29, met: 30, raised: 31, refused: 32 }).map(
+      ([name, number]) => [
+        `${name}_details`,
+        [entry({ details: len(9, "{}"), body: len(number, "") }), `a body ${number} with details`],
+      ],
+    ),
+  ),
 };
 for (const [name, [bytes]] of Object.entries(REFUSED)) {
   try {
@@ -430,12 +513,21 @@ const ODD = {
   negative_time: entry({ accept: len(2, cat(num(1, -1), num(2, 999999999))) }),
   time_beyond_calendars: entry({ accept: len(2, cat(num(1, 2n ** 63n - 1n), num(2, -1))) }),
   smallest_double: entry({ body: len(16, dbl(1, "0000000000000001")) }),
-  evidence_empty: evidence(len(24, "")),
-  evidence_size_zero: evidence(len(24, num(3, 0))),
-  evidence_size_most: evidence(len(24, num(3, 2n ** 64n - 1n))),
-  evidence_checked_empty: evidence(len(25, "")),
-  evidence_checked_unknown_state: evidence(len(25, cat(num(4, 6), num(5, -1)))),
-  evidence_checked_size_most: evidence(len(25, num(6, 2n ** 64n - 1n))),
+  evidence_empty: bodied(len(24, "")),
+  evidence_size_zero: bodied(len(24, num(3, 0))),
+  evidence_size_most: bodied(len(24, num(3, 2n ** 64n - 1n))),
+  evidence_checked_empty: bodied(len(25, "")),
+  evidence_checked_unknown_state: bodied(len(25, cat(num(4, 6), num(5, -1)))),
+  evidence_checked_size_most: bodied(len(25, num(6, 2n ** 64n - 1n))),
+  deadline_empty: bodied(len(26, "")),
+  deadline_epoch: bodied(len(26, len(1, ""))),
+  deadline_levels_of_zero: bodied(len(26, cat(len(2, ""), len(2, "")))),
+  deadline_level_below_zero: bodied(len(26, len(2, cat(num(1, -1), num(2, -5))))),
+  deadline_ladder_of_12: bodied(
+    len(26, cat(...Array.from({ length: 12 }, (_, i) => len(2, num(1, i + 1))))),
+  ),
+  paused_empty: bodied(len(28, "")),
+  level_most: bodied(len(31, cat(num(1, 2n ** 32n - 1n), num(2, 2n ** 32n - 1n)))),
 };
 for (const bytes of Object.values(ODD)) decodeEntry(bytes);
 
@@ -451,7 +543,7 @@ const trees = [1, 2, 3, 5, 7, 8, 13].map((size) => {
   };
 });
 
-// ---- A log of five batches, and its chain: mostly as it was before the fifth --------------------
+// ---- A log of six batches, and its chain: mostly as it was before the fifth ---------------------
 
 const trails = new Map();
 const leaves = records.map(({ name, id, columns }) => {
@@ -460,7 +552,7 @@ const leaves = records.map(({ name, id, columns }) => {
   trails.set(columns.subject, { index: index + 1, leaf });
   return { name, index: BigInt(index + 1), previousLeaf: previous, leaf };
 });
-const SIZES = [5, 1, 3, 8, 11];
+const SIZES = [5, 1, 3, 8, 11, 10];
 /** How many batches the chains have that do not say otherwise. */
 const SEALED = 4;
 const batches = [];
@@ -576,7 +668,8 @@ const chains = {
   batch_other_time: chain({ change: { [batch3]: answerOf(3, { time: 1n }) } }),
   batch_before_absent: chain({ change: { [batchOfData(LOG, 2n)]: { result: ABSENT } } }),
   look_alike: chain({ contract: LOOK_ALIKE, name: "AuditLog" }),
-  log_of_five: chain({ sealed: batches }),
+  log_of_five: chain({ sealed: batches.slice(0, 5) }),
+  log_of_six: chain({ sealed: batches }),
 };
 
 // ---- Receipts -----------------------------------------------------------------------------------
@@ -627,7 +720,7 @@ const bad = (name, failedStep, change, rest = {}) =>
 const same = () => undefined;
 
 for (const [i, { members }] of batches.entries()) {
-  const rest = i < SEALED ? {} : { chain: "log_of_five" };
+  const rest = i < SEALED ? {} : { chain: ["log_of_five", "log_of_six"][i - SEALED] };
   for (const { name } of members) add(`valid_${name}`, receiptOf(name), rest);
 }
 add("valid_receipt_alone", receiptOf("threat").receipt);

@@ -1,5 +1,9 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { z } from "zod";
+import { messageOf } from "./core/errors.js";
+import { durationSeconds } from "./core/iso-duration.js";
+import { MOST_LEVELS } from "./core/sla.js";
+import { parsePolicies } from "./core/sla-policy.js";
 
 /** A setting that cannot be used; the message names it and says what it must be. */
 export class ConfigError extends Error {
@@ -11,8 +15,25 @@ const hexKey = z
   .string()
   .regex(/^(0x)?[0-9a-fA-F]{64}$/, "must be 32 bytes in hex")
   .optional();
+const contractAddress = z
+  .string()
+  .regex(/^0x[0-9a-fA-F]{40}$/, "must be 0x and 40 hex digits")
+  .transform((address) => address.toLowerCase())
+  .optional();
 
 const listOf = (text: string) => text.split(",").flatMap((item) => item.trim() || []);
+
+/** What a text stands for, where whoever reads it throws an Error that says what is wrong with it. */
+const readBy =
+  <T>(read: (text: string) => T) =>
+  (text: string, context: z.RefinementCtx): T => {
+    try {
+      return read(text);
+    } catch (error) {
+      context.addIssue({ code: "custom", message: messageOf(error) });
+      return z.NEVER;
+    }
+  };
 
 /** Every setting: an environment variable, what it means, its default. */
 export const settings = z.object({
@@ -61,26 +82,21 @@ export const settings = z.object({
     .describe(
       "WebSocket address of the same node, to hear of new blocks sooner. Default: it is only asked, every POLL_INTERVAL_MS.",
     ),
-  BLOCKCHAIN_CONTRACT_ADDRESS: z
-    .string()
-    .regex(/^0x[0-9a-fA-F]{40}$/, "must be 0x and 40 hex digits")
-    .transform((address) => address.toLowerCase())
-    .optional()
-    .describe(
-      "Address of the AuditLog contract. Needed with BLOCKCHAIN_RPC_URL; `npm run migrate` prints it.",
-    ),
-  EVIDENCE_CONTRACT_ADDRESS: z
-    .string()
-    .regex(/^0x[0-9a-fA-F]{40}$/, "must be 0x and 40 hex digits")
-    .transform((address) => address.toLowerCase())
-    .optional()
-    .describe(
-      "Address of the EvidenceRegistry contract on a chain of yours; `npm run migrate` prints it. Default: " +
-        "none there, so no evidence is taken. A database that has had one keeps it.",
-    ),
+  BLOCKCHAIN_CONTRACT_ADDRESS: contractAddress.describe(
+    "Address of the AuditLog contract. Needed with BLOCKCHAIN_RPC_URL; `npm run migrate` prints it.",
+  ),
+  EVIDENCE_CONTRACT_ADDRESS: contractAddress.describe(
+    "Address of the EvidenceRegistry contract on a chain of yours; `npm run migrate` prints it. Default: " +
+      "none there, so no evidence is taken. A database that has had one keeps it.",
+  ),
+  SLA_CONTRACT_ADDRESS: contractAddress.describe(
+    "Address of the SLARegistry contract on a chain of yours; `npm run migrate` prints it. Default: none " +
+      "there, so no deadlines are taken. A database that has had one keeps it.",
+  ),
   PRIVATE_KEY: hexKey.describe(
-    "Key of the account that seals and anchors, 32 bytes in hex. Needed with BLOCKCHAIN_RPC_URL; the account " +
-      "needs ether, SEALER_ROLE, and for evidence ANCHORER_ROLE.",
+    "Key of the account that seals, anchors and manages deadlines, 32 bytes in hex. Needed with " +
+      "BLOCKCHAIN_RPC_URL; the account needs ether, SEALER_ROLE, for evidence ANCHORER_ROLE, and for " +
+      "deadlines MANAGER_ROLE.",
   ),
   LOG_NAME: z
     .string()
@@ -172,6 +188,32 @@ export const settings = z.object({
     .max(10_000)
     .default(10)
     .describe("Most of the files of evidence that is fetched and hashed again, in MB a second."),
+  SLA_LADDER: z
+    .string()
+    .default("PT0S,PT24H,P3D")
+    .transform(readBy(ladderOf))
+    .describe(
+      "When the levels of a deadline fall due that is set without any of its own: 1 to 8 ISO 8601 durations " +
+        "after it, ascending, separated by commas.",
+    ),
+  SLA_POLICIES: z
+    .string()
+    .default("complaint:ASSIGNED=PT48H,complaint:RESOLVED=meet")
+    .transform(readBy(parsePolicies))
+    .describe(
+      "Which records set and meet the deadline of their subject by themselves, separated by commas: a record " +
+        "type, for complaints perhaps `:` and the event type, then `=` and the ISO 8601 duration from when it " +
+        "happened to the deadline, or `meet`. The first that fits counts; `none` for none.",
+    ),
+  SLA_MAX_GAS: z.coerce
+    .number()
+    .int()
+    .min(60_000)
+    .max(30_000_000)
+    .default(1_000_000)
+    .describe(
+      "Most gas of a transaction that escalates overdue deadlines: what is due is spread over as many as it takes.",
+    ),
   IPFS_API_URL: z
     .url({ protocol: /^https?$/ })
     .refine((url) => isKuboUrl(url), "must have no query, and %25 for a % in user and password")
@@ -264,6 +306,17 @@ export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
+/** Seconds from a deadline to each of its levels. Throws an Error that says what is wrong. */
+function ladderOf(text: string): readonly number[] {
+  const offsets = listOf(text).map(durationSeconds);
+  if (offsets.length < 1 || offsets.length > MOST_LEVELS) {
+    throw new Error(`must have 1 to ${MOST_LEVELS} levels`);
+  }
+  const ascends = offsets.every((offset, i) => i === 0 || offset > (offsets[i - 1] as number));
+  if (!ascends) throw new Error("each level must be later than the one before");
+  return offsets;
+}
+
 /** Whether it is a TCP address that libp2p can listen on, or one of a peer that it can dial. */
 function isTcpMultiaddr(text: string, kind: "ip" | "peer"): boolean {
   const parts =
@@ -304,6 +357,7 @@ const FOR_EXTERNAL_CHAIN = [
   "BLOCKCHAIN_WS_URL",
   "BLOCKCHAIN_CONTRACT_ADDRESS",
   "EVIDENCE_CONTRACT_ADDRESS",
+  "SLA_CONTRACT_ADDRESS",
   "PRIVATE_KEY",
 ] as const;
 

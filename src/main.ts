@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import { AuditService } from "../gen/ts/anchord/v1/audit_service_pb.js";
 import { EventService } from "../gen/ts/anchord/v1/event_service_pb.js";
 import { EvidenceService } from "../gen/ts/anchord/v1/evidence_service_pb.js";
+import { SLAService } from "../gen/ts/anchord/v1/sla_service_pb.js";
 import { ThreatScale } from "../gen/ts/anchord/v1/record_pb.js";
 import { auditService } from "./api/audit/service.js";
 import { authenticator, authInterceptor } from "./api/auth.js";
@@ -21,6 +22,8 @@ import { serviceRoutes } from "./api/http/service-routes.js";
 import { threatBridge } from "./api/http/threat-bridge.js";
 import { openHttp } from "./api/http-server.js";
 import { createMetrics } from "./api/metrics.js";
+import { addSlaMetrics } from "./api/sla/metrics.js";
+import { slaService } from "./api/sla/service.js";
 import { validationInterceptor } from "./api/validate.js";
 import { readDeployment, runMigrations } from "./chain/deploy.js";
 import { embeddedFolder, startEmbedded } from "./chain/embedded.js";
@@ -38,6 +41,7 @@ import type { ContentStore } from "./content/port.js";
 import { logIdOf } from "./core/head.js";
 import { Acceptor } from "./flow/accept.js";
 import type { AuditLog } from "./flow/audit-log.js";
+import { ChainClock } from "./flow/chain-clock.js";
 import { ChainLink } from "./flow/chain-link.js";
 import type { ChainAccess } from "./flow/chain-link.js";
 import { EvidenceFlow } from "./flow/evidence-flow.js";
@@ -45,6 +49,7 @@ import { Misconfigured } from "./flow/connect.js";
 import { armFault } from "./flow/faults.js";
 import { Leader } from "./flow/lead.js";
 import { ProgressWatch } from "./flow/progress.js";
+import { SlaFlow } from "./flow/sla-flow.js";
 import { rebuildDatabase } from "./flow/rebuild.js";
 import type { RebuildProgress } from "./flow/rebuild.js";
 import { ProofMaker } from "./flow/receipts.js";
@@ -83,10 +88,15 @@ export async function startService(
   const access = chainAccess(config, embedded);
   const watch = new ProgressWatch(database, () => link.hurry());
   const events = new EventFeed(database);
+  const clock = new ChainClock();
   const link: ChainLink = new ChainLink({
     database,
+    clock,
     watch,
-    onFollowed: () => events.watch.wake(),
+    onFollowed: () => {
+      events.watch.wake();
+      sla.followed();
+    },
     archive,
     log: logIdOf(config.LOG_NAME),
     open: access.open,
@@ -107,7 +117,8 @@ export async function startService(
     sealNow: () => link.hurry(),
   };
   const evidence = openEvidence(config, { log, link, content: archive.content }, logger);
-  const doors = await openDoors(config, { log, link, events, evidence }, logger);
+  const sla: SlaFlow = openSla(config, { log, link, clock }, logger);
+  const doors = await openDoors(config, { log, link, events, evidence, sla }, logger);
   try {
     await link.connect();
   } catch (error) {
@@ -116,6 +127,7 @@ export async function startService(
   }
   link.start();
   evidence.start();
+  sla.start();
   const stopPush =
     config.BLOCKCHAIN_WS_URL === undefined
       ? () => undefined
@@ -137,7 +149,7 @@ export async function startService(
       events.watch.close();
       await doors.close(config.SHUTDOWN_GRACE_MS);
       await log.acceptor.drained();
-      await evidence.stop();
+      await Promise.all([evidence.stop(), sla.stop()]);
       await link.stop();
       await archive.content.stop();
       await database.close();
@@ -231,7 +243,7 @@ function openEvidence(
     leads: () => link.leads,
     isWhole: () => link.isAtEnd,
     onRecorded: () => link.wake(),
-    isConfigured: () => hasRegistry(config, log.database),
+    isConfigured: () => hasRegistry(config, log.database, "evidence"),
     maxBytes: config.MAX_EVIDENCE_BYTES,
     gatewayUrl: config.IPFS_GATEWAY_URL,
     checkEveryMs: config.EVIDENCE_CHECK_HOURS * HOUR_MS,
@@ -240,11 +252,36 @@ function openEvidence(
   });
 }
 
-/** The embedded chain has a registry; of another, the operator or the database says whether there is one. */
-async function hasRegistry(config: Config, database: Database): Promise<boolean> {
-  const { BLOCKCHAIN_RPC_URL: url, EVIDENCE_CONTRACT_ADDRESS: evidence } = config;
-  if (url === undefined || evidence !== undefined) return true;
-  return (await storedIdentity(database))?.evidence !== undefined;
+/** The flow of deadlines, from the desk to the chain. */
+function openSla(
+  config: Config,
+  parts: { readonly log: AuditLog; readonly link: ChainLink; readonly clock: ChainClock },
+  logger: Logger,
+): SlaFlow {
+  const { log, link, clock } = parts;
+  return new SlaFlow({
+    log,
+    acting: () => link.acting,
+    clock,
+    onRecorded: () => link.wake(),
+    isConfigured: () => hasRegistry(config, log.database, "sla"),
+    ladder: config.SLA_LADDER,
+    policies: config.SLA_POLICIES,
+    maxGas: config.SLA_MAX_GAS,
+    logger,
+  });
+}
+
+/** The embedded chain has the registries; of another, the operator or the database says whether one is there. */
+async function hasRegistry(
+  config: Config,
+  database: Database,
+  registry: "evidence" | "sla",
+): Promise<boolean> {
+  const { EVIDENCE_CONTRACT_ADDRESS: evidence, SLA_CONTRACT_ADDRESS: sla } = config;
+  if (config.BLOCKCHAIN_RPC_URL === undefined) return true;
+  if ({ evidence, sla }[registry] !== undefined) return true;
+  return (await storedIdentity(database))?.[registry] !== undefined;
 }
 
 /** Both doors over one set of handlers and interceptors. */
@@ -255,10 +292,11 @@ async function openDoors(
     readonly link: ChainLink;
     readonly events: EventFeed;
     readonly evidence: EvidenceFlow;
+    readonly sla: SlaFlow;
   },
   logger: Logger,
 ) {
-  const { log, link, events, evidence } = parts;
+  const { log, link, events, evidence, sla } = parts;
   const audit = auditService(log);
   const authenticate = authenticator(config.API_TOKENS);
   const interceptors = [
@@ -269,16 +307,19 @@ async function openDoors(
   const inside = createRouterTransport((router) => router.service(AuditService, audit), {
     router: { interceptors },
   });
-  const health = healthCheck(log, async () => {
+  const health = healthCheck(log, sla.room.now, async () => {
     const { anchorFailure, ...state } = await link.state();
-    return { ...state, evidenceFailure: anchorFailure ?? evidence.failure };
+    const evidenceFailure = anchorFailure ?? evidence.failure;
+    return { ...state, evidenceFailure, slaFailure: sla.failure };
   });
   const metrics = createMetrics(health);
   addEventMetrics(metrics, events);
+  addSlaMetrics(metrics, sla);
   const services = [
     served(AuditService, audit),
     served(EventService, eventService(events)),
     served(EvidenceService, evidenceService(evidence.room)),
+    served(SLAService, slaService(sla.room)),
   ];
   const routes = restListener(
     [
@@ -324,7 +365,8 @@ function chainAccess(config: Config, embedded?: Promise<EmbeddedChain>): ChainSo
 function externalChain(config: Config) {
   const { BLOCKCHAIN_RPC_URL: url, BLOCKCHAIN_CONTRACT_ADDRESS: contract } = config;
   if (url === undefined || contract === undefined) return undefined;
-  return { url, chain: web3Chain(url), contract, evidence: config.EVIDENCE_CONTRACT_ADDRESS };
+  const { EVIDENCE_CONTRACT_ADDRESS: evidence, SLA_CONTRACT_ADDRESS: sla } = config;
+  return { url, chain: web3Chain(url), contract, evidence, sla };
 }
 
 /** The first start may be on its way already; later ones replace a Ganache that has ended. */

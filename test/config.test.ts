@@ -3,6 +3,8 @@ import { expect } from "chai";
 import { ConfigError, isLoopback, loadConfig } from "../src/config.js";
 import { repositoryRoot } from "./support/repository.js";
 
+const NINE_LEVELS = "PT0S,PT1S,PT2S,PT3S,PT4S,PT5S,PT6S,PT7S,PT8S";
+
 describe("configuration", () => {
   it("is documented as the code has it", () => {
     execFileSync(process.execPath, ["scripts/gen-config-docs.mjs", "--check"], {
@@ -31,11 +33,25 @@ describe("configuration", () => {
       BLOCKCHAIN_RPC_URL: "http://node:8545",
       BLOCKCHAIN_CONTRACT_ADDRESS: `0x${"Ab".repeat(20)}`,
       EVIDENCE_CONTRACT_ADDRESS: `0x${"Cd".repeat(20)}`,
+      SLA_CONTRACT_ADDRESS: `0x${"Ef".repeat(20)}`,
       PRIVATE_KEY: "1".repeat(64),
     });
     expect(config.API_TOKENS).to.deep.equal(["a", "b"]);
     expect(config.BLOCKCHAIN_CONTRACT_ADDRESS).to.equal(`0x${"ab".repeat(20)}`);
     expect(config.EVIDENCE_CONTRACT_ADDRESS).to.equal(`0x${"cd".repeat(20)}`);
+    expect(config.SLA_CONTRACT_ADDRESS).to.equal(`0x${"ef".repeat(20)}`);
+  });
+
+  it("reads ladders and policies, and has some by default", () => {
+    const { SLA_LADDER, SLA_POLICIES } = loadConfig({});
+    expect(SLA_LADDER).to.deep.equal([0, 86_400, 259_200]);
+    expect(SLA_POLICIES).to.deep.equal([
+      { type: "complaint", eventType: "ASSIGNED", startSeconds: 172_800 },
+      { type: "complaint", eventType: "RESOLVED", startSeconds: undefined },
+    ]);
+    const told = loadConfig({ SLA_LADDER: "PT90M, P1W", SLA_POLICIES: "none" });
+    expect(told.SLA_LADDER).to.deep.equal([5_400, 604_800]);
+    expect(told.SLA_POLICIES).to.deep.equal([]);
   });
 
   const refused: readonly [string, NodeJS.ProcessEnv, RegExp][] = [
@@ -65,6 +81,19 @@ describe("configuration", () => {
       { EVIDENCE_CONTRACT_ADDRESS: `0x${"0".repeat(40)}` },
       /^EVIDENCE_CONTRACT_ADDRESS:.*BLOCKCHAIN_RPC_URL/,
     ],
+    [
+      "a registry of deadlines without a node",
+      { SLA_CONTRACT_ADDRESS: `0x${"0".repeat(40)}` },
+      /^SLA_CONTRACT_ADDRESS:.*BLOCKCHAIN_RPC_URL/,
+    ],
+    ["a ladder without levels", { SLA_LADDER: "," }, /^SLA_LADDER: must have 1 to 8 levels/],
+    ["a ladder of nine", { SLA_LADDER: NINE_LEVELS }, /^SLA_LADDER: must have 1 to 8 levels/],
+    ["a ladder that goes down", { SLA_LADDER: "P1D,PT24H" }, /^SLA_LADDER: .*later/],
+    ["a ladder in hours", { SLA_LADDER: "24" }, /^SLA_LADDER: .*ISO 8601/],
+    ["a policy that is none", { SLA_POLICIES: "complaint" }, /^SLA_POLICIES: .*no policy/],
+    ["a policy of months", { SLA_POLICIES: "complaint=P1M" }, /^SLA_POLICIES: .*months/],
+    ["gas for no escalation", { SLA_MAX_GAS: "59999" }, /^SLA_MAX_GAS:/],
+    ["more gas than a block has", { SLA_MAX_GAS: "30000001" }, /^SLA_MAX_GAS:/],
     ["a key without a node", { PRIVATE_KEY: "1".repeat(64) }, /^PRIVATE_KEY:.*BLOCKCHAIN_RPC_URL/],
     ["an open door without tokens", { HOST: "0.0.0.0" }, /^HOST:.*API_TOKENS/],
     [

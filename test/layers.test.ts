@@ -12,7 +12,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   flow: ["core", "store", "chain", "content"],
   stream: ["core", "store", "flow"],
   api: ["core", "store", "flow", "stream"],
-  config: [],
+  config: ["core"],
   main: ["core", "store", "chain", "content", "flow", "stream", "api", "config"],
   cli: ["core", "chain", "content", "config", "main"],
 };

@@ -1,7 +1,7 @@
 import { fromBinary, toJson } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { RecordEventRequestSchema } from "../../gen/ts/anchord/v1/audit_service_pb.js";
 import type { RecordEventRequest, RecordFilter } from "../../gen/ts/anchord/v1/audit_service_pb.js";
 import type { BatchSchema } from "../../gen/ts/anchord/v1/batch_pb.js";
@@ -83,6 +83,11 @@ export function batchOf(
 /** A time in whole seconds. */
 export function secondsOf(seconds: number): Timestamp {
   return timestampFromMs(seconds * 1000);
+}
+
+/** A duration in whole seconds. */
+export function durationOf(seconds: number): Duration {
+  return durationFromMs(seconds * 1000);
 }
 
 /** The query that a filter stands for; a state is a range of the log. */

@@ -43,6 +43,9 @@ const CODES: Readonly<Record<Reason, Code>> = {
   CONTENT_NOT_KEPT: Code.FailedPrecondition,
   CONTENT_LOST: Code.DataLoss,
   RANGE_OUT_OF_BOUNDS: Code.OutOfRange,
+  SLA_UNCONFIGURED: Code.FailedPrecondition,
+  SLA_NOT_FOUND: Code.NotFound,
+  SLA_REFUSED: Code.FailedPrecondition,
 };
 
 const RETRYABLE: ReadonlySet<Reason> = new Set([

@@ -4,6 +4,8 @@ import type { AuditLog } from "../flow/audit-log.js";
 import { storedAudit } from "../store/audit.js";
 import { evidenceTotals } from "../store/evidence.js";
 import type { EvidenceTotals } from "../store/evidence.js";
+import { slaTotals } from "../store/sla.js";
+import type { SlaTotals } from "../store/sla.js";
 import { countRecords, logLength } from "../store/records.js";
 import { failedOperations } from "../store/operations.js";
 import { publicationBacklog } from "../store/publications.js";
@@ -25,6 +27,8 @@ export interface FlowState {
   readonly contentAddresses: readonly string[];
   /** What anchoring, keeping or watching over evidence last failed with; undefined if nothing fails. */
   readonly evidenceFailure: string | undefined;
+  /** What sending, escalating or policies of deadlines last failed with; undefined if nothing fails. */
+  readonly slaFailure: string | undefined;
 }
 
 /**
@@ -83,6 +87,23 @@ export interface Health {
     /** When the file that was looked at longest ago was; absent where none has been yet. */
     readonly oldestCheckTime?: string;
   };
+  readonly sla: {
+    /** Whether deadlines can be changed, and are escalated. */
+    readonly healthy: boolean;
+    readonly error?: string;
+    /** Address of the SLARegistry contract; absent where there is none, and no deadline is taken. */
+    readonly contractAddress?: string;
+    /** Deadlines whose clock runs, or stands still. */
+    readonly open: number;
+    readonly paused: number;
+    /** Of those that run, the ones whose deadline has passed by the clock of the chain. */
+    readonly overdue: number;
+    /** Changes that wait for the chain, and those that it has refused for good. */
+    readonly waitingChanges: number;
+    readonly failedChanges: number;
+    /** When the next level of any deadline is due; absent where none is to come. */
+    readonly nextLevelTime?: string;
+  };
   /** What the auditor says, on whichever replica it runs. */
   readonly integrity: {
     /** Whether no difference between database and chain is known. */
@@ -100,11 +121,24 @@ export interface Health {
   };
 }
 
-/** A check that asks every part how it is. It never rejects. */
-export function healthCheck(log: AuditLog, flow: () => Promise<FlowState>): () => Promise<Health> {
+/** What is counted, and not at every look. */
+interface Counts {
+  readonly threats: ThreatCount;
+  readonly evidence: Count<EvidenceTotals>;
+  readonly slas: Count<SlaTotals>;
+}
+
+/** A check that asks every part how it is. It never rejects. `now` is the clock of the chain, in seconds. */
+export function healthCheck(
+  log: AuditLog,
+  now: () => number,
+  flow: () => Promise<FlowState>,
+): () => Promise<Health> {
+  const { database } = log;
   const counts = {
-    threats: new ThreatCount(log.database),
-    evidence: new EvidenceCount(log.database),
+    threats: new ThreatCount(database),
+    evidence: new Count(() => evidenceTotals(database)),
+    slas: new Count(() => slaTotals(database, now())),
   };
   return () => checkHealth(log, flow, counts);
 }
@@ -112,14 +146,15 @@ export function healthCheck(log: AuditLog, flow: () => Promise<FlowState>): () =
 async function checkHealth(
   log: AuditLog,
   flow: () => Promise<FlowState>,
-  counts: { readonly threats: ThreatCount; readonly evidence: EvidenceCount },
+  counts: Counts,
 ): Promise<Health> {
   const [database, blockchain] = await Promise.all([databasePart(log), chainPart(log)]);
   const sealing = await sealingPart(log, flow, database.healthy);
   const publication = await publicationPart(log, flow, database.healthy);
   const evidence = await evidencePart(log, flow, counts.evidence, database.healthy);
+  const sla = await slaPart(log, flow, counts.slas, database.healthy);
   const integrity = await integrityPart(log, sealing.lastBatch, database.healthy);
-  const parts = [blockchain, sealing, publication, evidence, integrity];
+  const parts = [blockchain, sealing, publication, evidence, sla, integrity];
   const works = parts.every(({ healthy }) => healthy);
   return {
     status: !database.healthy ? "unhealthy" : works ? "healthy" : "degraded",
@@ -133,6 +168,7 @@ async function checkHealth(
     sealing,
     publication,
     evidence,
+    sla,
     integrity,
   };
 }
@@ -163,19 +199,19 @@ class ThreatCount {
   }
 }
 
-/** How long a count of evidence stands, in milliseconds: making one reads an index from end to end. */
+/** How long a count stands, in milliseconds: making one reads an index from end to end. */
 const COUNT_STANDS_MS = 5_000;
 
-/** How much evidence there is, or was some seconds ago. */
-class EvidenceCount {
-  #known: { readonly totals: Promise<EvidenceTotals>; readonly until: number } | undefined;
+/** How much there is of something, or was some seconds ago. */
+class Count<Totals> {
+  #known: { readonly totals: Promise<Totals>; readonly until: number } | undefined;
 
-  constructor(private readonly database: Database) {}
+  constructor(private readonly count: () => Promise<Totals>) {}
 
   /** Whoever asks meanwhile gets the same count; one that fails is not kept. */
-  now(): Promise<EvidenceTotals> {
+  now(): Promise<Totals> {
     if (this.#known !== undefined && Date.now() < this.#known.until) return this.#known.totals;
-    const totals = evidenceTotals(this.database);
+    const totals = this.count();
     const known = { totals, until: Date.now() + COUNT_STANDS_MS };
     this.#known = known;
     totals.catch(() => {
@@ -265,7 +301,7 @@ async function publicationPart(
 async function evidencePart(
   { connection }: AuditLog,
   flow: () => Promise<FlowState>,
-  totals: EvidenceCount,
+  totals: Count<EvidenceTotals>,
   databaseAnswers: boolean,
 ): Promise<Health["evidence"]> {
   const counts = { unanchored: 0, pending: 0, intact: 0, missing: 0, altered: 0 };
@@ -285,6 +321,30 @@ async function evidencePart(
       ...(oldestCheck === undefined
         ? {}
         : { oldestCheckTime: new Date(oldestCheck).toISOString() }),
+    };
+  });
+}
+
+async function slaPart(
+  { connection }: AuditLog,
+  flow: () => Promise<FlowState>,
+  totals: Count<SlaTotals>,
+  databaseAnswers: boolean,
+): Promise<Health["sla"]> {
+  const counts = { open: 0, paused: 0, overdue: 0, waitingChanges: 0, failedChanges: 0 };
+  const contract = connection()?.identity.sla;
+  const address = contract === undefined ? {} : { contractAddress: contract };
+  return partOf({ healthy: false, ...address, ...counts }, databaseAnswers, async () => {
+    const { slaFailure: failure } = await flow();
+    const { nextTime, ...counted } = await totals.now();
+    return {
+      healthy: failure === undefined,
+      ...(failure === undefined ? {} : { error: failure }),
+      ...address,
+      ...counted,
+      ...(nextTime === undefined
+        ? {}
+        : { nextLevelTime: new Date(nextTime * 1_000).toISOString() }),
     };
   });
 }

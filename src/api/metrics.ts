@@ -8,6 +8,7 @@ const PARTS = [
   "sealing",
   "publication",
   "evidence",
+  "sla",
   "integrity",
 ] as const satisfies readonly (keyof Health)[];
 

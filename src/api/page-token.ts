@@ -27,6 +27,25 @@ export function parsePageToken(question: JsonValue, token: string): number | und
   return Number(bytes.readBigUInt64BE());
 }
 
+/** A token that continues behind a value and, of those that have it, a position. */
+export function valuePageToken(question: JsonValue, value: number, position: number): string {
+  return sealed(question, Buffer.concat([u64(value), u64(position)]));
+}
+
+/** The value and the position in a token; undefined for the first page. Throws INVALID_PAGE_TOKEN. */
+export function parseValuePageToken(
+  question: JsonValue,
+  token: string,
+): { readonly value: number; readonly position: number } | undefined {
+  const bytes = opened(question, token);
+  if (bytes === undefined) return undefined;
+  if (bytes.length !== 16) throw notOurs();
+  return {
+    value: Number(bytes.readBigUInt64BE()),
+    position: Number(bytes.readBigUInt64BE(8)),
+  };
+}
+
 /** A token that continues behind a name, and works only for the same question. */
 export function namePageToken(question: JsonValue, name: string): string {
   return sealed(question, Buffer.from(name));

@@ -1,7 +1,7 @@
 import { getOption } from "@bufbuild/protobuf";
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
-import { TimestampSchema } from "@bufbuild/protobuf/wkt";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { createValidator } from "@bufbuild/protovalidate";
 import type { Validator } from "@bufbuild/protovalidate";
 import type { Interceptor } from "@connectrpc/connect";
@@ -119,20 +119,26 @@ function valueCheck(field: DescField): SurelyValid<unknown> {
   const check = ruleCheck(field, getOption(field, fieldRules));
   switch (field.fieldKind) {
     case "list": {
-      const item = field.listKind === "message" ? surelyValid(field.message) : () => true;
-      return (value) => check(value) && (value as unknown[]).every((each) => item(each as never));
+      const item = field.listKind === "message" ? messageCheck(field.message) : isSayable;
+      return (value) => (value as unknown[]).every(item) && check(value);
     }
-    case "message":
-      if (field.message.typeName === TimestampSchema.typeName) {
-        return (value) => wellFormedTime(value as Timestamp) && check(value);
-      }
-      if (field.message.typeName.startsWith("google.protobuf.")) return check;
-      return (value) => check(value) && surelyValid(field.message)(value as never);
+    case "message": {
+      const itself = messageCheck(field.message);
+      return (value) => itself(value) && check(value);
+    }
     case "scalar":
-      return (value) => (typeof value !== "string" || value.isWellFormed()) && check(value);
+      return (value) => isSayable(value) && check(value);
     default:
       return check;
   }
+}
+
+/** What a message must be, whatever the rules of the field that has it. */
+function messageCheck(message: DescMessage): SurelyValid<unknown> {
+  const form = FORMS[message.typeName];
+  if (form !== undefined) return form.isKept;
+  if (message.typeName.startsWith("google.protobuf.")) return () => true;
+  return surelyValid(message) as SurelyValid<unknown>;
 }
 
 /** Checks of one field's rules; rules that are not known here are never surely obeyed. */
@@ -196,6 +202,7 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   }),
   double: known(NUMBER),
   int32: known(NUMBER),
+  uint32: known(NUMBER),
   uint64: known({ lt: (bound: bigint) => (value: bigint) => value < bound }),
   bytes: known({ len: (bound: bigint) => (value: Uint8Array) => value.length === Number(bound) }),
   enum: known({
@@ -208,6 +215,16 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   repeated: known({
     minItems: (bound: bigint) => (value: unknown[]) => value.length >= Number(bound),
     maxItems: (bound: bigint) => (value: unknown[]) => value.length <= Number(bound),
+    items: (rules: FieldRules, field) => {
+      const check = ruleCheck(field, rules);
+      return (value: unknown[]) => value.every(check);
+    },
+  }),
+  duration: known({
+    gte: (bound: Duration) => (value: Duration) =>
+      value.seconds >= bound.seconds && value.nanos >= 0,
+    lte: (bound: Duration) => (value: Duration) =>
+      value.seconds < bound.seconds || (value.seconds === bound.seconds && value.nanos <= 0),
   }),
   timestamp: known({
     gte: (bound: Timestamp) => (value: Timestamp) => value.seconds >= bound.seconds,
@@ -223,35 +240,62 @@ function wellFormedTime({ seconds, nanos }: Timestamp): boolean {
   return nanos >= 0 && nanos < 1_000_000_000 && seconds >= FIRST_SECOND && seconds <= LAST_SECOND;
 }
 
-/** Values that no rule can express: unpaired surrogates, and times that are none. */
+/** 10,000 years, which is what google.protobuf.Duration and its JSON can express. */
+const MOST_SECONDS = 315_576_000_000n;
+
+function wellFormedDuration({ seconds, nanos }: Duration): boolean {
+  const isOneSigned = seconds === 0n || nanos === 0 || seconds < 0n === nanos < 0;
+  const length = seconds < 0n ? -seconds : seconds;
+  return isOneSigned && Math.abs(nanos) < 1_000_000_000 && length <= MOST_SECONDS;
+}
+
+/** Messages that can be encoded with values that mean nothing: which mean something, and what is said else. */
+const FORMS: Readonly<Record<string, { isKept: SurelyValid<unknown>; description: string }>> = {
+  [TimestampSchema.typeName]: {
+    isKept: (value) => wellFormedTime(value as Timestamp),
+    description: "must be in the years 1 to 9999, nanos from 0 to 999999999",
+  },
+  [DurationSchema.typeName]: {
+    isKept: (value) => wellFormedDuration(value as Duration),
+    description: "must be at most 10000 years, nanos up to 999999999 with the sign of its seconds",
+  },
+};
+
+/** Whether a value is anything but text that UTF-8 cannot say. */
+function isSayable(value: unknown): boolean {
+  return typeof value !== "string" || value.isWellFormed();
+}
+
+/** Values that no rule can express: unpaired surrogates, and times and durations that are none. */
 function malformedValues(
   schema: DescMessage,
   message: Record<string, unknown>,
   at: string,
 ): FieldViolation[] {
   return schema.fields.flatMap((field): FieldViolation[] => {
-    const path = `${at}${field.name}`;
     const value = memberValue(field, message);
     if (value === undefined) return [];
-    if (typeof value === "string" && !value.isWellFormed()) {
-      return [{ field: path, description: "must not have unpaired surrogates" }];
-    }
-    if (field.fieldKind === "message" && field.message.typeName === TimestampSchema.typeName) {
-      if (wellFormedTime(value as Timestamp)) return [];
-      return [
-        { field: path, description: "must be in the years 1 to 9999, nanos from 0 to 999999999" },
-      ];
-    }
-    if (field.fieldKind === "message" && !field.message.typeName.startsWith("google.")) {
-      return malformedValues(field.message, value as Record<string, unknown>, `${path}.`);
-    }
-    if (field.fieldKind === "list" && field.listKind === "message") {
-      return (value as Record<string, unknown>[]).flatMap((item, i) =>
-        malformedValues(field.message, item, `${path}[${i}].`),
-      );
-    }
-    return [];
+    const path = `${at}${field.name}`;
+    const inner =
+      field.fieldKind === "message" || field.fieldKind === "list" ? field.message : undefined;
+    if (field.fieldKind !== "list") return malformedValue(inner, value, path);
+    return (value as unknown[]).flatMap((item, i) => malformedValue(inner, item, `${path}[${i}]`));
   });
+}
+
+function malformedValue(
+  message: DescMessage | undefined,
+  value: unknown,
+  path: string,
+): FieldViolation[] {
+  if (!isSayable(value)) return [{ field: path, description: "must not have unpaired surrogates" }];
+  if (message === undefined) return [];
+  const form = FORMS[message.typeName];
+  if (form !== undefined) {
+    return form.isKept(value) ? [] : [{ field: path, description: form.description }];
+  }
+  if (message.typeName.startsWith("google.")) return [];
+  return malformedValues(message, value as Record<string, unknown>, `${path}.`);
 }
 
 function memberValue(field: DescField, message: Record<string, unknown>): unknown {

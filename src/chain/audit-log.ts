@@ -13,8 +13,7 @@ export const AUDIT_LOG = contractOf(auditLogAbi);
 /** The topic of a seal's event; the next one is the log. */
 export const SEALED_TOPIC = AUDIT_LOG.topic("BatchSealed");
 
-const CONTRACT_NAME = "anchord.AuditLog";
-const CONTRACT_VERSION = 1n;
+const IDENTITY = { name: "AuditLog", version: 1n };
 
 /** Gas limit of a seal: about half as much again as the most that one was measured to need. */
 export const SEAL_GAS = 200_000;
@@ -27,9 +26,9 @@ type AuditLogCalls = Pick<
 
 /** What AuditLog answers, at the node behind an RPC. */
 export function auditLogCalls(rpc: Rpc): AuditLogCalls {
-  const views = viewsOf(rpc, AUDIT_LOG);
+  const views = viewsOf(rpc, AUDIT_LOG, IDENTITY);
   return {
-    isAuditLog: (contract) => views.says(contract, CONTRACT_NAME, CONTRACT_VERSION),
+    isAuditLog: (contract) => views.isThere(contract),
     maySeal: (contract, account) => views.grants(contract, "SEALER_ROLE", account),
     minimumDifficulty: async (contract) => {
       const { 0: difficulty } = await views.ask(contract, "minimumDifficulty");

@@ -10,6 +10,8 @@ export interface Deployment {
   readonly contract: string;
   /** Address of EvidenceRegistry. */
   readonly evidence: string;
+  /** Address of SLARegistry. */
+  readonly sla: string;
 }
 
 /** Compiling and deploying take seconds; a minute or two on a busy machine. */
@@ -21,7 +23,9 @@ const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 export function readDeployment(buildDir: string, chainId: bigint): Deployment | undefined {
   const contract = addressOf("AuditLog", buildDir, chainId);
   const evidence = addressOf("EvidenceRegistry", buildDir, chainId);
-  return contract === undefined || evidence === undefined ? undefined : { contract, evidence };
+  const sla = addressOf("SLARegistry", buildDir, chainId);
+  if (contract === undefined || evidence === undefined || sla === undefined) return undefined;
+  return { contract, evidence, sla };
 }
 
 function addressOf(name: string, buildDir: string, chainId: bigint): string | undefined {

@@ -5,6 +5,7 @@ import { RangeRefused } from "./port.js";
 import type { Chain, ContractEvent, Contracts } from "./port.js";
 import { asUnavailable, quantity, RpcFault } from "./rpc.js";
 import type { Rpc, RpcLog } from "./rpc.js";
+import { asSlaEvent, SLA_TOPICS } from "./sla-registry.js";
 
 /** What the contracts announced, as the node behind an RPC has it. */
 export function eventCalls(rpc: Rpc): Pick<Chain, "events" | "eventsIn"> {
@@ -35,22 +36,27 @@ async function search(rpc: Rpc, of: Contracts, where: object): Promise<ContractE
 }
 
 /**
- * A filter has the same topics for all of its contracts: asked for anchors as well, which are of any
- * subject, the node gives the seals of every log.
+ * A filter has the same topics for all of its contracts: asked for what the registries announce as well,
+ * which is of any subject, the node gives the seals of every log.
  */
-function filterFor({ contract, evidence, log }: Contracts): object {
-  return evidence === undefined
-    ? { address: contract, topics: [SEALED_TOPIC, hex0x(log)] }
-    : { address: [contract, evidence], topics: [[SEALED_TOPIC, ANCHORED_TOPIC]] };
+function filterFor({ contract, evidence, sla, log }: Contracts): object {
+  if (evidence === undefined && sla === undefined) {
+    return { address: contract, topics: [SEALED_TOPIC, hex0x(log)] };
+  }
+  const address = [contract, evidence, sla].filter((each) => each !== undefined);
+  const anchored = evidence === undefined ? [] : [ANCHORED_TOPIC];
+  const changed = sla === undefined ? [] : SLA_TOPICS;
+  return { address, topics: [[SEALED_TOPIC, ...anchored, ...changed]] };
 }
 
 /** What a log says; undefined where it is of another log of ours, or not of the contract that may say so. */
-function eventIn({ contract, evidence, log }: Contracts, found: RpcLog): ContractEvent | undefined {
-  const { topics } = found;
+function eventIn(of: Contracts, found: RpcLog): ContractEvent | undefined {
+  const [topic = "", next] = found.topics;
   const address = found.address.toLowerCase();
-  if (address === contract && topics[0] === SEALED_TOPIC && topics[1] === hex0x(log)) {
+  if (address === of.contract && topic === SEALED_TOPIC && next === hex0x(of.log)) {
     return asSealedEvent(found);
   }
-  if (address === evidence && topics[0] === ANCHORED_TOPIC) return asEvidenceEvent(found);
+  if (address === of.evidence && topic === ANCHORED_TOPIC) return asEvidenceEvent(found);
+  if (address === of.sla && SLA_TOPICS.includes(topic)) return asSlaEvent(found);
   return undefined;
 }

@@ -1,12 +1,9 @@
 import { evidenceRegistryAbi } from "../../gen/contracts/evidence-registry.js";
 import { hex0x, unhex } from "../core/bytes.js";
-import { AnchordError } from "../core/errors.js";
 import { contractOf } from "./contracts.js";
-import type { Decoded } from "./contracts.js";
 import type { Call, Chain, EvidenceEvent, EvidenceItem } from "./port.js";
-import { isRevert } from "./rpc.js";
 import type { Rpc, RpcLog } from "./rpc.js";
-import { NotTheContract, viewsOf } from "./views.js";
+import { viewsOf } from "./views.js";
 
 /** EvidenceRegistry's ABI. */
 export const EVIDENCE_REGISTRY = contractOf(evidenceRegistryAbi);
@@ -14,8 +11,7 @@ export const EVIDENCE_REGISTRY = contractOf(evidenceRegistryAbi);
 /** The topic of an anchor's event. */
 export const ANCHORED_TOPIC = EVIDENCE_REGISTRY.topic("EvidenceAnchored");
 
-const CONTRACT_NAME = "anchord.EvidenceRegistry";
-const CONTRACT_VERSION = 1n;
+const IDENTITY = { name: "EvidenceRegistry", version: 1n };
 
 /**
  * Gas limit of a call that anchors, and of each item in it, with the longest CID: half as much again as
@@ -31,13 +27,13 @@ type EvidenceRegistryCalls = Pick<
 
 /** What EvidenceRegistry answers, at the node behind an RPC. */
 export function evidenceRegistryCalls(rpc: Rpc): EvidenceRegistryCalls {
-  const views = viewsOf(rpc, EVIDENCE_REGISTRY);
+  const views = viewsOf(rpc, EVIDENCE_REGISTRY, IDENTITY);
   return {
-    isEvidenceRegistry: (contract) => views.says(contract, CONTRACT_NAME, CONTRACT_VERSION),
+    isEvidenceRegistry: (contract) => views.isThere(contract),
     mayAnchor: (contract, account) => views.grants(contract, "ANCHORER_ROLE", account),
     evidenceAnchor: async (contract, subjectKey, digest) => {
-      const key = [hex0x(subjectKey), hex0x(digest)] as const;
-      const answer = await unlessNone(contract, key, views.ask(contract, "evidenceOf", ...key));
+      const key = [hex0x(subjectKey), hex0x(digest)];
+      const answer = await views.find(contract, "evidenceOf", "NoEvidence", ...key);
       if (answer === undefined) return undefined;
       const anchor = answer["anchor"] as Record<string, unknown>;
       return {
@@ -48,29 +44,6 @@ export function evidenceRegistryCalls(rpc: Rpc): EvidenceRegistryCalls {
     },
     anchorCall,
   };
-}
-
-/**
- * What the registry answers; undefined where it says itself that it has no such anchor. Whatever else
- * answers knows nothing of evidence: a node that lags, say. Rejects with CHAIN_UNAVAILABLE there.
- */
-async function unlessNone(
-  contract: string,
-  [subjectKey, digest]: readonly [string, string],
-  answer: Promise<Decoded>,
-): Promise<Decoded | undefined> {
-  try {
-    return await answer;
-  } catch (error) {
-    if (!(error instanceof NotTheContract)) throw error;
-    const { cause } = error;
-    const reason = isRevert(cause) ? EVIDENCE_REGISTRY.revertReason(cause.data) : undefined;
-    if (reason === `NoEvidence(${subjectKey}, ${digest})`) return undefined;
-    const message =
-      `the node does not know the EvidenceRegistry at ${contract}: it lags, or is another chain's. ` +
-      "Try again, or ask another node";
-    throw new AnchordError("CHAIN_UNAVAILABLE", message, { cause: error });
-  }
 }
 
 function anchorCall(contract: string, items: readonly EvidenceItem[]): Call {

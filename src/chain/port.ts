@@ -1,5 +1,6 @@
 import type { BatchSeal, LogId } from "../core/head.js";
 import type { ReceiptChain } from "../core/receipt.js";
+import type { Cycle, SlaChange, SlaIntent } from "../core/sla.js";
 
 /** A block's place in its chain. Hashes are 0x and 64 lower-case hex digits. */
 export interface Block {
@@ -40,13 +41,34 @@ export interface EvidenceEvent {
   readonly logIndex: number;
 }
 
+/** A change of a deadline that the registry announced. */
+export interface SlaEvent {
+  readonly type: "sla";
+  /** SHA-256 of the subject. */
+  readonly subjectKey: Uint8Array;
+  /** Which of the subject's deadlines, from 1. */
+  readonly cycle: number;
+  readonly change: SlaChange;
+  /** Id of the record that tells of it, as whoever changed it said; 32 zero bytes for none. */
+  readonly ref: Uint8Array;
+  /** The account that changed it: 0x and 40 lower-case hex digits. */
+  readonly account: string;
+  readonly transactionHash: string;
+  readonly blockNumber: number;
+  readonly blockHash: string;
+  /** Position of the log in its block. */
+  readonly logIndex: number;
+}
+
 /** What one of the contracts announced. */
-export type ContractEvent = SealedEvent | EvidenceEvent;
+export type ContractEvent = SealedEvent | EvidenceEvent | SlaEvent;
 
 /** The contracts of a service, and its log. */
 export interface Contracts extends LogId {
   /** Address of EvidenceRegistry: 0x and 40 lower-case hex digits; undefined where there is none. */
   readonly evidence: string | undefined;
+  /** Address of SLARegistry: 0x and 40 lower-case hex digits; undefined where there is none. */
+  readonly sla: string | undefined;
 }
 
 /** Evidence on its way into the registry. */
@@ -109,9 +131,9 @@ export interface Chain extends ReceiptChain {
   /** Number of the block that the node calls finalized; undefined where it names none. */
   finalizedNumber(): Promise<number | undefined>;
   /**
-   * The seals of a log, and the anchors of the registry where there is one, in a range of blocks, both
-   * ends included, in chain order. Rejects with a `RangeRefused` when the node finds the range, or what
-   * is in it, too large.
+   * The seals of a log, and what the registries announced where there are any, in a range of blocks,
+   * both ends included, in chain order. Rejects with a `RangeRefused` when the node finds the range, or
+   * what is in it, too large.
    */
   events(of: Contracts, fromBlock: number, toBlock: number): Promise<ContractEvent[]>;
   /** The same in one block, by its hash; rejects where the node does not have the block. */
@@ -132,6 +154,19 @@ export interface Chain extends ReceiptChain {
     subjectKey: Uint8Array,
     digest: Uint8Array,
   ): Promise<EvidenceAnchor | undefined>;
+  /** Whether an SLARegistry contract of a version that we know answers at the address. */
+  isSlaRegistry(contract: string): Promise<boolean>;
+  /** Whether the account may set, move and end deadlines. */
+  mayManage(contract: string, account: string): Promise<boolean>;
+  /**
+   * A deadline of a subject, the last one unless its number is given; undefined where the registry has
+   * none. Rejects where the node does not know the registry.
+   */
+  slaCycle(contract: string, subjectKey: Uint8Array, cycle?: number): Promise<Cycle | undefined>;
+  /** Those of the subjects that have a level due at the time of the latest block, in the order given. */
+  slaDue(contract: string, subjectKeys: readonly Uint8Array[]): Promise<Uint8Array[]>;
+  /** What the registry announced in a transaction, in order; nothing where no block has the transaction. */
+  slaEvents(contract: string, transactionHash: string): Promise<SlaEvent[]>;
   /** Undefined where no block has the transaction. */
   mined(transactionHash: string): Promise<Mined | undefined>;
   /** The next nonce of an account in the latest block. */
@@ -142,8 +177,15 @@ export interface Chain extends ReceiptChain {
   sealCall(id: LogId, previousHead: Uint8Array, seal: BatchSeal): Call;
   /** The call data that anchors evidence. Requires at least one item. */
   anchorCall(contract: string, items: readonly EvidenceItem[]): Call;
+  /** The call data that changes a deadline; `ref` is the id of the record that tells of it. */
+  slaCall(contract: string, subjectKey: Uint8Array, intent: SlaIntent, ref: Uint8Array): Call;
   /**
-   * Runs a call of either contract without sending it. Resolves to the revert's name and arguments, or
+   * The call data that raises what is due of subjects; `levels` is the most that it can raise of all of
+   * them together. Nothing of it is known before it is mined: a node that runs it earlier raises less.
+   */
+  escalateCall(contract: string, subjectKeys: readonly Uint8Array[], levels: number): Call;
+  /**
+   * Runs a call of one of the contracts without sending it. Resolves to the revert's name and arguments, or
    * undefined.
    */
   preflight(call: Call, from: string): Promise<string | undefined>;

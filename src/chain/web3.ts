@@ -6,9 +6,10 @@ import { BroadcastRefused } from "./port.js";
 import type { Block, Call, Chain, Fees, Mined } from "./port.js";
 import { asUnavailable, connectRpc, isRevert, quantity, RpcFault } from "./rpc.js";
 import type { Rpc } from "./rpc.js";
+import { SLA_REGISTRY, slaRegistryCalls } from "./sla-registry.js";
 
 /** Those whose errors are named. */
-const CONTRACTS = [AUDIT_LOG, EVIDENCE_REGISTRY];
+const CONTRACTS = [AUDIT_LOG, EVIDENCE_REGISTRY, SLA_REGISTRY];
 
 /** Used where the node does not name a priority fee: 1 gwei. */
 const DEFAULT_PRIORITY_FEE = 1_000_000_000n;
@@ -16,8 +17,8 @@ const DEFAULT_PRIORITY_FEE = 1_000_000_000n;
 /** Connects to the node at an HTTP address. */
 export function web3Chain(url: string): Chain {
   const rpc = connectRpc(url);
-  const contracts = { ...auditLogCalls(rpc), ...evidenceRegistryCalls(rpc), ...eventCalls(rpc) };
-  return Object.assign(new Web3Node(rpc), contracts);
+  const registries = { ...evidenceRegistryCalls(rpc), ...slaRegistryCalls(rpc) };
+  return Object.assign(new Web3Node(rpc), auditLogCalls(rpc), registries, eventCalls(rpc));
 }
 
 interface RpcBlock {

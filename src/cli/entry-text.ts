@@ -1,4 +1,6 @@
-import { toJson } from "@bufbuild/protobuf";
+import { create, toJson } from "@bufbuild/protobuf";
+import { DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
+import type { Duration } from "@bufbuild/protobuf/wkt";
 import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import type { Entry } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import { hex } from "../core/bytes.js";
@@ -27,8 +29,21 @@ export function entryText(entry: Entry): string {
 function bodyLines({ body }: Entry): [string, unknown][] {
   const field = EntrySchema.fields.find(({ localName }) => localName === body.case);
   if (body.case === undefined || field?.message === undefined) return [];
-  const json = toJson(field.message, body.value, { useProtoFieldName: true });
-  return Object.entries(json as object).map(([name, value]) => [`${field.name}.${name}`, value]);
+  const { message } = field;
+  const values = body.value as unknown as Record<string, unknown>;
+  return message.fields.map((inner) => {
+    const name = `${field.name}.${inner.name}`;
+    const value = values[inner.localName];
+    if (inner.message?.typeName === TimestampSchema.typeName)
+      return [name, timeText(value as never)];
+    if (inner.message?.typeName === DurationSchema.typeName) {
+      return [name, (value as Duration[]).map(durationText).join(", ")];
+    }
+    // One field at a time: a forged entry may hold times that JSON cannot say.
+    const alone = create(message, { [inner.localName]: value });
+    const json = toJson(message, alone, { useProtoFieldName: true }) as Record<string, unknown>;
+    return [name, json[inner.name]];
+  });
 }
 
 /** Seconds and nanoseconds where no calendar has the time, which a forged entry may hold. */
@@ -40,4 +55,9 @@ function timeText(time: Entry["occurTime"]): string {
     return `${seconds} s ${nanos} ns`;
   const fraction = nanos === 0 ? "" : `.${String(nanos).padStart(9, "0").replace(/0+$/, "")}`;
   return date.toISOString().replace(".000Z", `${fraction}Z`);
+}
+
+/** As long as any, since a forged entry may hold what no duration has. */
+function durationText({ seconds, nanos }: Duration): string {
+  return nanos === 0 ? `${seconds} s` : `${seconds} s ${nanos} ns`;
 }

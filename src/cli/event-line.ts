@@ -2,20 +2,20 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { EventKind, Finality, OperationKind } from "../../gen/ts/anchord/v1/event_pb.js";
 import type { Event } from "../../gen/ts/anchord/v1/event_pb.js";
 import { typeOf } from "../core/record.js";
-import { printable } from "./printable.js";
+import { row } from "./columns.js";
 
 const WIDTHS = [24, 17, 11, 9, 7, 9];
 
 /** The names of the columns. */
 export function eventHeader(): string {
-  return row(["TIME", "KIND", "FINALITY", "BLOCK", "BATCH", "RECORD", "WHAT"]);
+  return row(WIDTHS, ["TIME", "KIND", "FINALITY", "BLOCK", "BATCH", "RECORD", "WHAT"]);
 }
 
 /** An event in columns, safe to show on a terminal. */
 export function eventLine({ kind, finality, createTime, payload }: Event): string {
   const time = createTime === undefined ? "" : timestampDate(createTime).toISOString();
   const level = finality === Finality.UNSPECIFIED ? "" : (Finality[finality] ?? "").toLowerCase();
-  return row([time, kindName(kind), level, ...whatOf(payload)].map((cell) => printable(cell)));
+  return row(WIDTHS, [time, kindName(kind), level, ...whatOf(payload)]);
 }
 
 /** The name of a kind on the command line, such as record.anchored. */
@@ -49,11 +49,4 @@ function whatOf(payload: Event["payload"]): string[] {
     case undefined:
       return ["", "", "", ""];
   }
-}
-
-function row(cells: readonly string[]): string {
-  return `${cells
-    .map((cell, i) => cell.padEnd(WIDTHS[i] ?? 0))
-    .join(" ")
-    .trimEnd()}\n`;
 }

@@ -11,6 +11,8 @@ import type {
   SubscribeEventsResponse,
 } from "../../gen/ts/anchord/v1/event_service_pb.js";
 import { ErrorInfoSchema } from "../../gen/ts/google/rpc/error_details_pb.js";
+import { formatOption, positive } from "./arguments.js";
+import type { Format } from "./arguments.js";
 import { eventHeader, eventLine, kindName } from "./event-line.js";
 import { ExitCode } from "./exit-code.js";
 import { printable } from "./printable.js";
@@ -26,7 +28,7 @@ interface Options extends ServerOptions {
   readonly subscription?: string;
   readonly cursorFile?: string;
   readonly limit?: number;
-  readonly format: "json" | "table";
+  readonly format: Format;
 }
 
 /** How long to wait before another attempt, in milliseconds. */
@@ -54,11 +56,7 @@ export function listenCommand(): Command {
       "go on from the cursor in this file, and keep it up to date there",
     )
     .option("--limit <count>", "end after this many events", positive)
-    .addOption(
-      new Option("--format <format>", "one JSON object a line, or columns")
-        .choices(["json", "table"])
-        .default(process.stdout.isTTY ? "table" : "json", "table on a terminal, else json"),
-    )
+    .addOption(formatOption())
     .addHelpText(
       "after",
       `
@@ -124,10 +122,7 @@ function requestOf(
 }
 
 /** Prints the events of an answer; resolves once they are written. */
-async function print(
-  { events, cursor }: SubscribeEventsResponse,
-  format: Options["format"],
-): Promise<void> {
+async function print({ events, cursor }: SubscribeEventsResponse, format: Format): Promise<void> {
   const lines = events.map((event, i) => {
     if (format === "table") return eventLine(event);
     return `${JSON.stringify(withCursor(event, i === events.length - 1 ? cursor : undefined))}\n`;
@@ -172,9 +167,4 @@ function finality(text: string): Finality {
     throw new InvalidArgumentError("must be provisional, confirmed or final");
   }
   return level;
-}
-
-function positive(text: string): number {
-  if (!/^[1-9][0-9]{0,14}$/.test(text)) throw new InvalidArgumentError("must be a positive number");
-  return Number(text);
 }

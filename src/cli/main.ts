@@ -1,10 +1,12 @@
 import { Command } from "commander";
 import type { CommanderError } from "commander";
 import { messageOf } from "../core/errors.js";
+import { checkSlaCommand } from "./check-sla.js";
 import { ExitCode } from "./exit-code.js";
 import { listenCommand } from "./listen.js";
 import { printable } from "./printable.js";
 import { rebuildCommand } from "./rebuild.js";
+import { slaCommand } from "./sla.js";
 import { start } from "./start.js";
 import { syncCommand } from "./sync.js";
 import { verifyCommand } from "./verify.js";
@@ -24,8 +26,16 @@ program
   .description("Run the service. Settings come from the environment: docs/configuration.md.")
   .action(start);
 
-for (const command of [verifyCommand(), listenCommand(), syncCommand(), rebuildCommand()]) {
-  program.addCommand(command.exitOverride(endUsage));
+for (const command of [
+  verifyCommand(),
+  listenCommand(),
+  slaCommand(),
+  checkSlaCommand(),
+  syncCommand(),
+  rebuildCommand(),
+]) {
+  for (const each of [command, ...command.commands]) each.exitOverride(endUsage);
+  program.addCommand(command);
 }
 
 try {

@@ -7,22 +7,32 @@ export interface VerifyOptions {
   readonly contract?: string;
   /** The log, by its LOG_NAME. */
   readonly log?: string;
-  /** The EvidenceRegistry contract. */
+  /** The EvidenceRegistry or SLARegistry contract. */
   readonly registry?: string;
   /** A file that must be the one that a bundle is about. */
   readonly file?: string;
 }
 
+/** What each kind of file says of itself, that whoever checks it may expect otherwise. */
+const SAID = {
+  receipt: ["chainId", "contract", "log"],
+  bundle: ["chainId", "contract", "log", "registry"],
+  certificate: ["chainId", "contract", "log", "registry"],
+  "certificate without receipts": ["chainId", "registry"],
+} as const satisfies Readonly<Record<string, readonly (keyof VerifyOptions)[]>>;
+
+const NAMES = {
+  chainId: "the chain (give --chain-id)",
+  contract: "the contract (give --contract)",
+  log: "the log (give --log)",
+  registry: "the registry (give --registry)",
+} as const;
+
 /** Whose word a verdict rests on. An address may hold a key, so only its host is shown. */
-export function trustText(options: VerifyOptions, whose: "receipt" | "bundle"): string {
-  const { rpc, chainId, contract, log, registry } = options;
-  const assumed = [
-    ...(chainId === undefined ? ["the chain (give --chain-id)"] : []),
-    ...(contract === undefined ? ["the contract (give --contract)"] : []),
-    ...(log === undefined ? ["the log (give --log)"] : []),
-    ...(registry === undefined && whose === "bundle" ? ["the registry (give --registry)"] : []),
-  ];
-  const node = `Trusted: the node at ${new URL(rpc).host}`;
+export function trustText(options: VerifyOptions, whose: keyof typeof SAID): string {
+  const assumed = SAID[whose].filter((name) => options[name] === undefined);
+  const node = `Trusted: the node at ${new URL(options.rpc).host}`;
   if (assumed.length === 0) return node;
-  return `${node}, and the ${whose}'s own word for ${assumed.join(", ")}`;
+  const [kind] = whose.split(" ");
+  return `${node}, and the ${kind}'s own word for ${assumed.map((name) => NAMES[name]).join(", ")}`;
 }

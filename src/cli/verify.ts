@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import { web3Chain } from "../chain/web3.js";
 import { looksLikeCar } from "../core/car.js";
+import { looksLikeCertificate } from "../core/certificate-json.js";
 import { AnchordError, messageOf } from "../core/errors.js";
 import { logIdOf } from "../core/head.js";
 import { receiptFromJson } from "../core/receipt-json.js";
@@ -13,17 +14,27 @@ import { printable } from "./printable.js";
 import { trustText } from "./trust.js";
 import type { VerifyOptions } from "./trust.js";
 import { verifyBundle } from "./verify-bundle.js";
+import { verifyCertificate } from "./verify-certificate.js";
 
-/** `anchord verify`: checks a receipt or a bundle against a chain, without the service. */
+/** `anchord verify`: checks a receipt, a certificate or a bundle against a chain, without the service. */
 export function verifyCommand(): Command {
   return new Command("verify")
-    .description("Check a receipt or a bundle against any Ethereum RPC node, without the service.")
-    .argument("<file>", "JSON file of a receipt, CAR file of a bundle, or - for standard input")
+    .description(
+      "Check a receipt, a certificate or a bundle against any Ethereum RPC node, without the service.",
+    )
+    .argument(
+      "<file>",
+      "JSON file of a receipt or of a certificate, CAR file of a bundle, or - for standard input",
+    )
     .requiredOption("--rpc <url>", "HTTP address of an Ethereum node", nodeAddress)
     .option("--chain-id <id>", "the chain that it must be for", chainId)
     .option("--contract <address>", "the AuditLog contract that it must be for", address)
     .option("--log <name>", "the log that it must be for, by its LOG_NAME")
-    .option("--registry <address>", "the EvidenceRegistry that a bundle must be for", address)
+    .option(
+      "--registry <address>",
+      "the EvidenceRegistry that a bundle, or the SLARegistry that a certificate must be for",
+      address,
+    )
     .option("--file <file>", "a file that must be the one that a bundle is about")
     .addHelpText(
       "after",
@@ -48,7 +59,7 @@ async function verify(name: string, options: VerifyOptions): Promise<number> {
     const isBundle = looksLikeCar(input.start) || name.endsWith(".car");
     return isBundle
       ? await verifyBundle(input.bytes(), original?.bytes(), options)
-      : await verifyReceipt(input, options);
+      : await verifyJson(await input.text(), options);
   } catch (error) {
     if (!(error instanceof AnchordError) || error.reason !== "CHAIN_UNAVAILABLE") throw error;
     process.stderr.write(`UNREACHABLE: ${printable(error.message)}\n`);
@@ -58,11 +69,11 @@ async function verify(name: string, options: VerifyOptions): Promise<number> {
   }
 }
 
-async function verifyReceipt(input: Input, options: VerifyOptions): Promise<number> {
-  if (options.file !== undefined || options.registry !== undefined) {
-    return usage("--file and --registry are for bundles, and this is a receipt");
-  }
-  return report(await check(await input.text(), options), options);
+async function verifyJson(text: string, options: VerifyOptions): Promise<number> {
+  if (options.file !== undefined) return usage("--file is for bundles, and this is none");
+  if (looksLikeCertificate(text)) return verifyCertificate(text, options);
+  if (options.registry === undefined) return report(await check(text, options), options);
+  return usage("--registry is for bundles and certificates, and this is a receipt");
 }
 
 function usage(message: string): number {

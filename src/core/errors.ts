@@ -26,7 +26,10 @@ export type Reason =
   | "CONTENT_UNAVAILABLE"
   | "CONTENT_NOT_KEPT"
   | "CONTENT_LOST"
-  | "RANGE_OUT_OF_BOUNDS";
+  | "RANGE_OUT_OF_BOUNDS"
+  | "SLA_UNCONFIGURED"
+  | "SLA_NOT_FOUND"
+  | "SLA_REFUSED";
 
 /** A field that breaks a rule: its path in the request, and what the rule is. */
 export interface FieldViolation {

@@ -1,7 +1,10 @@
-/** What a contract call does. SEAL: seals a batch. EVIDENCE: anchors a group of evidence. */
-export type OperationKind = "SEAL" | "EVIDENCE";
+/**
+ * What a contract call does. SEAL: seals a batch. EVIDENCE: anchors a group of evidence. SLA: changes a
+ * deadline. ESCALATION: raises the levels of deadlines.
+ */
+export type OperationKind = "SEAL" | "EVIDENCE" | "SLA" | "ESCALATION";
 
-/** What a contract call is for, as long as the log lives: the batch or the group, by its number. */
+/** What a contract call is for, as long as the log lives: the batch, group, change or escalation, by its number. */
 export interface Purpose {
   readonly kind: OperationKind;
   readonly number: number;
@@ -9,8 +12,15 @@ export interface Purpose {
 
 /** Names a purpose where people read it. */
 export function purposeName({ kind, number }: Purpose): string {
-  return kind === "SEAL" ? `batch ${number}` : `evidence group ${number}`;
+  return `${PURPOSE_NAMES[kind]} ${number}`;
 }
+
+const PURPOSE_NAMES = {
+  SEAL: "batch",
+  EVIDENCE: "evidence group",
+  SLA: "deadline change",
+  ESCALATION: "escalation",
+} as const satisfies Record<OperationKind, string>;
 
 /**
  * The state of a signed contract call. SENT: the chain may have it at any time. REFUSED: the node would

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { DescField, JsonObject, JsonValue } from "@bufbuild/protobuf";
+import { StructSchema, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import canonicalize from "canonicalize";
 import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
@@ -59,9 +59,23 @@ const TYPE_NAMES = {
   complaint: "complaint",
   evidenceAdded: "evidence_added",
   evidenceChecked: "evidence_checked",
+  deadlineSet: "deadline_set",
+  deadlineExtended: "deadline_extended",
+  deadlinePaused: "deadline_paused",
+  deadlineResumed: "deadline_resumed",
+  deadlineMet: "deadline_met",
+  levelRaised: "level_raised",
+  deadlineRefused: "deadline_refused",
 } as const satisfies Record<Exclude<Body["case"], "custom">, string>;
 
 const BUILT_IN: ReadonlySet<string> = new Set([...Object.values(TYPE_NAMES), "custom"]);
+
+/** The bodies that have no free part. */
+const WITHOUT_DETAILS: ReadonlySet<string> = new Set(
+  EntrySchema.fields
+    .filter(({ oneof, message }) => oneof && !message?.fields.some(isFreePart))
+    .map(({ localName }) => localName),
+);
 
 const NO_BYTES = new Uint8Array();
 
@@ -151,8 +165,8 @@ export function decodeEntry(bytes: Uint8Array): Entry {
   if (entry.details !== "" && !isCanonicalObject(entry.details)) {
     throw new Error("details are not a canonical JSON object");
   }
-  if (entry.details !== "" && entry.body.case === "evidenceChecked") {
-    throw new Error("an evidence_checked has no details");
+  if (entry.details !== "" && WITHOUT_DETAILS.has(entry.body.case)) {
+    throw new Error(`the type "${typeOf(entry.body)}" has no details`);
   }
   return entry;
 }
@@ -231,6 +245,10 @@ function freePart(body: Body) {
   const name = body.case === "custom" ? "data" : "details";
   const struct = body.case === "custom" ? body.value.data : detailsOf(body.value);
   return { name, path: `${protoName(body.case)}.${name}`, struct };
+}
+
+function isFreePart({ message }: DescField): boolean {
+  return message?.typeName === StructSchema.typeName;
 }
 
 function detailsOf(value: Exclude<Body, { case: "custom" }>["value"]): JsonObject | undefined {

@@ -12,6 +12,7 @@ import { readManifest, readPiece } from "../core/publication.js";
 import type { PieceSecrets } from "../core/publication.js";
 import { columnsOf, decodeEntry } from "../core/record.js";
 import type { EncodedRecord } from "../core/record.js";
+import { recordedIntent, recordedRefusal } from "../core/sla.js";
 import type { SealedEvent } from "../chain/port.js";
 import { adoptRecords, clearRemains } from "../store/adopt.js";
 import { insertBatch, lastBatch } from "../store/batches.js";
@@ -21,6 +22,7 @@ import { adoptContent, adoptEvidence } from "../store/evidence.js";
 import { renewEpoch } from "../store/feed.js";
 import { insertPublication } from "../store/publications.js";
 import { trailEnds } from "../store/records.js";
+import { adoptSlaChange, adoptSlaRefusal } from "../store/sla-changes.js";
 import type { Tables } from "../store/tables.js";
 import { faultPoint } from "./faults.js";
 import type { Archive } from "./publish.js";
@@ -65,7 +67,10 @@ export async function adoptBatch(
   await database.transact(async (trx) => {
     await clearRemains(trx, Number(seal.number), firstSeq);
     await adoptRecords(trx, firstSeq, records);
-    for (const [i, record] of records.entries()) await adoptEvidenceOf(trx, record, firstSeq + i);
+    for (const [i, record] of records.entries()) {
+      await adoptEvidenceOf(trx, record, firstSeq + i);
+      await adoptSlaOf(trx, record);
+    }
     await insertBatch(trx, batch, leaves);
     await insertPublication(trx, Number(seal.number), keyId, Date.now());
     await renewEpoch(trx, hex(randomBytes(8)));
@@ -85,6 +90,19 @@ async function adoptEvidenceOf(
   if (added !== undefined) await adoptEvidence(trx, { id, seq, caller: entry.caller }, added);
   const checked = contentColumns(entry);
   if (checked !== undefined) await adoptContent(trx, checked.recordId, checked);
+}
+
+/** What a record says of a deadline. */
+async function adoptSlaOf(
+  trx: Transaction<Tables>,
+  { id, entry: bytes, columns }: EncodedRecord,
+): Promise<void> {
+  if (!columns.type.startsWith("deadline_")) return; // most are none, and need not be decoded
+  const entry = decodeEntry(bytes);
+  const told = recordedIntent(entry);
+  if (told !== undefined) await adoptSlaChange(trx, id, told);
+  const refusal = recordedRefusal(entry);
+  if (refusal !== undefined) await adoptSlaRefusal(trx, refusal);
 }
 
 function notAdoptable({ number }: BatchSeal, why: string): NotAdoptable {

@@ -54,7 +54,7 @@ export class Anchorer {
     const { members, mended } = await this.#mend(waiting);
     if (members.length === 0) return mended ? "again" : "idle";
     const errand = this.#errand(await nextGroupNumber(database), members);
-    await submitter.requireAccepted(errand);
+    if (!(await submitter.isAccepted(errand))) return "again";
     await submitter.issue(errand.call, async (call) => {
       await faultPoint("anchor.before-commit");
       await database.transact(async (trx) => {

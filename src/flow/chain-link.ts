@@ -9,6 +9,7 @@ import { Auditor } from "./auditor.js";
 import { followChain } from "./follow.js";
 import type { Database } from "../store/database.js";
 import type { ChainConnection } from "./audit-log.js";
+import type { ChainClock } from "./chain-clock.js";
 import { connectLog } from "./connect.js";
 import { Leader } from "./lead.js";
 import { Loop } from "./loop.js";
@@ -20,6 +21,7 @@ import { retentionLoop } from "./retention.js";
 import { Sealer } from "./sealer.js";
 import { recordStrangers } from "./strangers.js";
 import { Submitter } from "./submit.js";
+import type { SubmitterParts } from "./submit.js";
 
 /** How to reach the chain: found anew whenever the connection is. */
 export interface ChainAccess {
@@ -27,14 +29,23 @@ export interface ChainAccess {
   readonly contract: string;
   /** Address of EvidenceRegistry; undefined where the operator has none. */
   readonly evidence: string | undefined;
+  /** Address of SLARegistry; undefined where the operator has none. */
+  readonly sla: string | undefined;
   readonly signer: Signer;
   /** Whether the node still runs; a node of somebody else's always does, as far as we can help. */
   readonly isAlive: () => Promise<boolean>;
 }
 
+/** What contract calls are sent with: the same for as long as the connection lasts. */
+export interface Acting extends Pick<SubmitterParts, "chain" | "signer" | "identity"> {
+  readonly submitter: Submitter;
+}
+
 /** What the link between database and chain works with. */
 export interface ChainLinkParts {
   readonly database: Database;
+  /** Learns of the chain's time. */
+  readonly clock: ChainClock;
   readonly watch: ProgressWatch;
   /** Called when following has changed something. */
   readonly onFollowed?: () => void;
@@ -77,6 +88,7 @@ export class ChainLink {
     | {
         readonly access: ChainAccess;
         readonly connection: ChainConnection;
+        readonly acting: Acting;
         readonly sealer: Sealer;
         /** Undefined where there is no EvidenceRegistry. */
         readonly anchorer: Anchorer | undefined;
@@ -126,6 +138,11 @@ export class ChainLink {
     return this.leads && this.#isAtEnd && this.#following.failure === undefined;
   }
 
+  /** What to send further calls with; undefined unless this daemon leads, and has followed the chain to its end. */
+  get acting(): Acting | undefined {
+    return this.isAtEnd ? this.#connected?.acting : undefined;
+  }
+
   /** What the health check shows. */
   async state() {
     const leads = this.#leader.leads;
@@ -150,8 +167,8 @@ export class ChainLink {
     if (this.#connected !== undefined) return;
     const { database, log, open, archive, maxRecords, logger } = this.parts;
     const access = await open();
-    const { chain, contract, evidence, signer } = access;
-    const identity = await connectLog(database, chain, { contract, evidence, log });
+    const { chain, contract, evidence, sla, signer } = access;
+    const identity = await connectLog(database, chain, { contract, evidence, sla, log });
     const submitter = new Submitter({
       database,
       chain,
@@ -184,7 +201,9 @@ export class ChainLink {
       registry === undefined
         ? undefined
         : new Anchorer({ database, chain, signer, identity, submitter, registry });
-    this.#connected = { access, connection, sealer, anchorer };
+    const acting = { chain, signer, identity, submitter };
+    this.parts.clock.look(await chain.latestBlock());
+    this.#connected = { access, connection, acting, sealer, anchorer };
     this.wake();
   }
 
@@ -238,6 +257,8 @@ export class ChainLink {
       this.#connected = undefined;
     }
     await this.connect();
+    // Whoever follows looks at the clock as well.
+    if (!this.#leader.leads) this.parts.clock.look(await this.connection?.chain.latestBlock());
     return "idle";
   }
 
@@ -256,7 +277,7 @@ export class ChainLink {
 
   async #follow(): Promise<Turn> {
     if (this.#connected === undefined || !this.#leader.leads) return "idle";
-    const { database, finality, watch } = this.parts;
+    const { clock, database, finality, watch } = this.parts;
     const { chain, identity, adopt } = this.#connected.connection;
     const trustsShorter = this.#behind.looks >= LOOKS_AT_SHORTER;
     const options = { ...finality, range: BLOCK_RANGE, trustsShorter };
@@ -264,6 +285,7 @@ export class ChainLink {
     const looks = behind === this.#behind.headHash ? this.#behind.looks + 1 : 1;
     this.#behind = behind === undefined ? NOT_BEHIND : { headHash: behind, looks };
     this.#isAtEnd = behind === undefined;
+    clock.look(changed ? await chain.latestBlock() : undefined);
     const strangers = this.#isAtEnd ? await recordStrangers(database, identity.chainId) : 0;
     if (changed || strangers > 0) {
       watch.changed();

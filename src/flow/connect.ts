@@ -1,9 +1,20 @@
 import { sameBytes } from "../core/bytes.js";
+import { AnchordError } from "../core/errors.js";
 import type { LogId } from "../core/head.js";
 import type { Chain } from "../chain/port.js";
+import { eventsBetween } from "../chain/tail.js";
+import { lockTail } from "../store/append.js";
 import type { Database } from "../store/database.js";
-import { storedIdentity, storeEvidenceContract, storeIdentity } from "../store/chain-position.js";
+import {
+  lockedPosition,
+  storedIdentity,
+  storeEvidenceContract,
+  storeIdentity,
+  storeSlaContract,
+} from "../store/chain-position.js";
 import type { StoredIdentity } from "../store/chain-position.js";
+import { noteSla } from "./follow.js";
+import type { FollowedSla } from "./follow.js";
 
 /** The configuration and the chain do not fit together; the message says what to change. */
 export class Misconfigured extends Error {
@@ -11,17 +22,17 @@ export class Misconfigured extends Error {
 }
 
 /** The contracts and the log, as the configuration names them. */
-export type ConfiguredLog = Pick<StoredIdentity, "contract" | "evidence" | "log">;
+export type ConfiguredLog = Pick<StoredIdentity, "contract" | "evidence" | "sla" | "log">;
 
 /**
  * Makes sure that chain, contracts, log and database belong together, and fixes it at the first contact;
- * the registry of evidence at the first where there is one. Throws Misconfigured where they do not;
+ * a registry at the first where there is one. Throws Misconfigured where they do not;
  * rejects with CHAIN_UNAVAILABLE to be tried again.
  */
 export async function connectLog(
   database: Database,
   chain: Chain,
-  { contract, evidence, log }: ConfiguredLog,
+  { contract, evidence, sla, log }: ConfiguredLog,
   options: {
     /** Whether an empty database may take over a log that has batches: to be rebuilt from it. */
     readonly mayHaveBatches: boolean;
@@ -29,15 +40,20 @@ export async function connectLog(
 ): Promise<StoredIdentity> {
   const chainId = await chain.chainId();
   const genesisHash = await chain.genesisHash();
-  const found = { chainId, genesisHash, contract, evidence, log };
+  const found = { chainId, genesisHash, contract, evidence, sla, log };
   const stored = await storedIdentity(database);
   if (stored !== undefined) checkSame(stored, found);
-  await requireAuditLog(chain, found);
-  if (evidence !== undefined) await requireRegistry(chain, { chainId, evidence });
+  await requireContract(chain, found, "AuditLog", contract);
+  if (evidence !== undefined) await requireContract(chain, found, "EvidenceRegistry", evidence);
+  if (sla !== undefined) await requireContract(chain, found, "SLARegistry", sla);
   const identity = stored ?? (await firstContact(database, chain, found, options.mayHaveBatches));
-  if (evidence === undefined || identity.evidence !== undefined) return identity;
-  await storeEvidenceContract(database, evidence);
-  return asStored(database, { ...identity, evidence });
+  if (evidence !== undefined && identity.evidence === undefined) {
+    await storeEvidenceContract(database, evidence);
+  }
+  if (sla !== undefined && identity.sla === undefined) {
+    await takeSlaRegistry(database, chain, { ...identity, sla });
+  }
+  return asStored(database, { ...identity, evidence, sla });
 }
 
 type Found = Omit<StoredIdentity, "deployBlock">;
@@ -57,7 +73,7 @@ async function firstContact(
     );
   }
   const deployBlock =
-    number > 0n ? await firstSealBlock(chain, found) : (await chain.latestBlock()).number + 1;
+    number > 0n ? await firstBlock(chain, found) : (await chain.latestBlock()).number + 1;
   await storeIdentity(database, { ...found, deployBlock });
   return asStored(database, { ...found, deployBlock });
 }
@@ -69,32 +85,35 @@ async function asStored(database: Database, told: StoredIdentity): Promise<Store
   return stored;
 }
 
-async function requireAuditLog(
+/** How each contract is told, and the setting of its address. */
+const CONTRACTS = {
+  AuditLog: { check: "isAuditLog", setting: "BLOCKCHAIN_CONTRACT_ADDRESS" },
+  EvidenceRegistry: { check: "isEvidenceRegistry", setting: "EVIDENCE_CONTRACT_ADDRESS" },
+  SLARegistry: { check: "isSlaRegistry", setting: "SLA_CONTRACT_ADDRESS" },
+} as const;
+
+async function requireContract(
   chain: Chain,
-  { chainId, contract }: Pick<Found, "chainId" | "contract">,
+  { chainId }: Pick<Found, "chainId">,
+  name: keyof typeof CONTRACTS,
+  address: string,
 ): Promise<void> {
-  if (await chain.isAuditLog(contract)) return;
-  const hint = (await chain.isEvidenceRegistry(contract))
-    ? "what stands there is EvidenceRegistry, which belongs into EVIDENCE_CONTRACT_ADDRESS: "
-    : "";
+  const { check, setting } = CONTRACTS[name];
+  if (await chain[check](address)) return;
   throw new Misconfigured(
-    `there is no AuditLog contract of anchord at ${contract} on chain ${chainId}: ${hint}deploy one with ` +
-      "`npm run migrate` and set BLOCKCHAIN_CONTRACT_ADDRESS to the address that it prints",
+    `there is no ${name} contract of anchord at ${address} on chain ${chainId}: ` +
+      `${await hintAt(chain, address)}deploy one with \`npm run migrate\` and set ${setting} to the ` +
+      "address that it prints",
   );
 }
 
-async function requireRegistry(
-  chain: Chain,
-  { chainId, evidence }: { readonly chainId: bigint; readonly evidence: string },
-): Promise<void> {
-  if (await chain.isEvidenceRegistry(evidence)) return;
-  const hint = (await chain.isAuditLog(evidence))
-    ? "what stands there is AuditLog, which belongs into BLOCKCHAIN_CONTRACT_ADDRESS: "
-    : "";
-  throw new Misconfigured(
-    `there is no EvidenceRegistry contract of anchord at ${evidence} on chain ${chainId}: ${hint}deploy ` +
-      "one with `npm run migrate` and set EVIDENCE_CONTRACT_ADDRESS to the address that it prints",
-  );
+/** What stands at an address that is another contract's. */
+async function hintAt(chain: Chain, address: string): Promise<string> {
+  for (const [name, { check, setting }] of Object.entries(CONTRACTS)) {
+    if (!(await chain[check](address))) continue;
+    return `what stands there is ${name}, which belongs into ${setting}: `;
+  }
+  return "";
 }
 
 function checkSame(stored: Found, found: Found): void {
@@ -111,22 +130,91 @@ function checkSame(stored: Found, found: Found): void {
     throw differ("contract", found.contract, stored.contract);
   }
   if (!sameBytes(stored.log, found.log)) throw differ("another log:", "LOG_NAME", "LOG_NAME");
-  if (stored.evidence === undefined || stored.evidence === found.evidence) return;
+  checkRegistry(
+    "evidence in this database is anchored",
+    "EvidenceRegistry",
+    stored.evidence,
+    found.evidence,
+  );
+  checkRegistry("deadlines in this database are kept", "SLARegistry", stored.sla, found.sla);
+}
+
+function checkRegistry(
+  what: string,
+  name: keyof typeof CONTRACTS,
+  stored: string | undefined,
+  found: string | undefined,
+): void {
+  if (stored === undefined || stored === found) return;
   throw new Misconfigured(
-    `the evidence in this database is anchored in contract ${stored.evidence}, not in ` +
-      `${found.evidence ?? "none"}: set EVIDENCE_CONTRACT_ADDRESS to ${stored.evidence}`,
+    `the ${what} in contract ${stored}, not in ${found ?? "none"}: set ${CONTRACTS[name].setting} to ${stored}`,
   );
 }
 
-/** The first block that is not older than the first batch, whose time the contract knows. */
-async function firstSealBlock(chain: Chain, log: LogId): Promise<number> {
+/**
+ * Fixes the registry of deadlines of a log that was followed without it, together with what it has announced
+ * since the log began. What is not final is read again where following moves on meanwhile.
+ */
+async function takeSlaRegistry(
+  database: Database,
+  chain: Chain,
+  identity: StoredIdentity & { readonly sla: string },
+): Promise<void> {
+  const settled: FollowedSla[] = [];
+  let from = identity.deployBlock;
+  for (;;) {
+    const { blockNumber, finalNumber, moves } = await database.transact(lockedPosition);
+    await requireHead(chain, blockNumber);
+    settled.push(...(await slaEvents(chain, identity, from, finalNumber)));
+    from = Math.max(from, finalNumber + 1);
+    const recent = await slaEvents(chain, identity, from, blockNumber);
+    const isTaken = await database.transact(async (trx) => {
+      if ((await lockedPosition(trx)).moves !== moves) return false;
+      if (!(await storeSlaContract(trx, identity.sla))) return true; // another daemon has
+      await lockTail(trx, 0); // deadlines may be changed at this moment
+      await noteSla(trx, [...settled, ...recent]);
+      return true;
+    });
+    if (isTaken) return;
+  }
+}
+
+async function slaEvents(
+  chain: Chain,
+  of: StoredIdentity,
+  from: number,
+  to: number,
+): Promise<FollowedSla[]> {
+  const found: FollowedSla[] = [];
+  for await (const { events } of eventsBetween(chain, of, from, to)) {
+    found.push(...events.filter((event) => event.type === "sla"));
+  }
+  return found;
+}
+
+/** Blocks that a node does not have yet would be taken for empty ones. */
+async function requireHead(chain: Chain, blockNumber: number): Promise<void> {
+  const { number } = await chain.latestBlock();
+  if (number >= blockNumber) return;
+  throw new AnchordError(
+    "CHAIN_UNAVAILABLE",
+    `the node has ${number} blocks, but ${blockNumber} were followed: it lags. Try again, or ask another node`,
+  );
+}
+
+/** The registries may have been told of what is in the first batch before that was sealed: so long, in seconds. */
+const HEAD_START = 3_600n;
+
+/** A block before which there is nothing of a log, by the time of its first batch, which the contract knows. */
+async function firstBlock(chain: Chain, log: LogId): Promise<number> {
   const first = await chain.batch(log, 1n);
+  const time = (first?.time ?? 0n) - HEAD_START;
   let low = 0;
   let high = (await chain.latestBlock()).number;
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
     const block = await chain.block(middle);
-    if (block !== undefined && BigInt(block.time) >= (first?.time ?? 0n)) high = middle;
+    if (block !== undefined && BigInt(block.time) >= time) high = middle;
     else low = middle + 1;
   }
   return low;

@@ -18,6 +18,12 @@ export type FaultPoint =
   | "evidence.after-keep"
   | "anchor.before-commit"
   | "anchor.after-commit"
+  | "sla.before-commit"
+  | "sla.after-commit"
+  | "sign.before-commit"
+  | "sign.after-commit"
+  | "keeper.before-commit"
+  | "keeper.after-commit"
   | "adopt.before-commit"
   | "adopt.after-commit";
 

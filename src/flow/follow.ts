@@ -1,6 +1,6 @@
 import type { Transaction } from "kysely";
 import { sameBytes, unhex } from "../core/bytes.js";
-import type { Chain, Contracts, EvidenceEvent, SealedEvent } from "../chain/port.js";
+import type { Chain, Contracts, EvidenceEvent, SealedEvent, SlaEvent } from "../chain/port.js";
 import { chainSteps, rememberedFrom } from "../chain/tail.js";
 import type { ChainStep, FollowedEvent, TailOptions } from "../chain/tail.js";
 import { lockTail } from "../store/append.js";
@@ -30,6 +30,10 @@ import type { StrangeAnchor } from "../store/evidence.js";
 import { appendFeed, Level } from "../store/feed.js";
 import type { BatchHappening } from "../store/feed.js";
 import { mineOperation, reopenOperations } from "../store/operations.js";
+import { waitingSlaNumbers } from "../store/sla-changes.js";
+import { openEscalationNumbers } from "../store/sla-escalations.js";
+import type { SlaNote } from "../store/sla-events.js";
+import { noteSlaEvents, retractSlaAbove } from "../store/sla-follow.js";
 import type { Tables } from "../store/tables.js";
 import { faultPoint } from "./faults.js";
 
@@ -95,6 +99,7 @@ async function applyReorganisation(
       confirmedNumber: Math.min(confirmedNumber, toBlock),
       finalNumber,
     });
+    await lockTail(trx, 0); // deadlines may be changed at this moment: nothing may be read before
     const left = await anchoredBatches(trx, toBlock, Number.MAX_SAFE_INTEGER);
     const retracted = left.map(({ number, anchor }): BatchHappening => {
       const level = anchor.blockNumber <= confirmedNumber ? Level.Confirmed : Level.Provisional;
@@ -105,6 +110,9 @@ async function applyReorganisation(
     await reopenOperations(trx, "SEAL", unanchoredBatches(trx));
     await retractEvidenceAbove(trx, toBlock);
     await reopenOperations(trx, "EVIDENCE", unanchoredGroups(trx));
+    await retractSlaAbove(trx, toBlock);
+    await reopenOperations(trx, "SLA", waitingSlaNumbers(trx));
+    await reopenOperations(trx, "ESCALATION", openEscalationNumbers(trx));
     await forgetBlocks(trx, { above: toBlock });
     return moved;
   });
@@ -129,13 +137,16 @@ async function applyAdvance(
   await faultPoint("follow.before-commit");
   const moved = await database.transact(async (trx) => {
     const next = await movePosition(trx, position, { blockNumber, confirmedNumber, finalNumber });
+    const anchors = step.events.filter((event) => event.type === "evidence");
+    const changes = step.events.filter((event) => event.type === "sla");
+    // Evidence may be accepted, and deadlines changed, at this moment: nothing may be read before.
+    if (anchors.length + changes.length > 0) await lockTail(trx, 0);
     for (const [number, anchor] of seals) {
       await anchorBatch(trx, number, anchor);
       await mineOperation(trx, { kind: "SEAL", number }, anchor.transactionHash);
     }
-    const anchors = step.events.filter((event) => event.type === "evidence");
-    if (anchors.length > 0) await lockTail(trx, 0); // evidence may be accepted at this moment
     for (const event of anchors) await noteEvidence(trx, event);
+    await noteSla(trx, changes);
     const provisional = seals.map(([number, anchor]) => ({ number, anchor }));
     const confirmed = await anchoredBatches(trx, position.confirmedNumber, confirmedNumber);
     const final = await anchoredBatches(trx, position.finalNumber, finalNumber);
@@ -175,6 +186,32 @@ export function evidenceAnchorOf(event: EvidenceEvent & FollowedEvent): StrangeA
     blockTime,
   };
   return { subjectKey, digest, cid, logIndex, anchor };
+}
+
+/** A change of a deadline that was followed. */
+export type FollowedSla = SlaEvent & FollowedEvent;
+
+/**
+ * Notes changes of deadlines, and that the operations are mined that they are the effects of. Requires the lock
+ * of the tail.
+ */
+export async function noteSla(
+  trx: Transaction<Tables>,
+  events: readonly FollowedSla[],
+): Promise<void> {
+  for (const { change, transactionHash } of await noteSlaEvents(trx, events.map(slaNoteOf))) {
+    await mineOperation(trx, { kind: "SLA", number: change }, transactionHash);
+  }
+}
+
+/** A change of a deadline, as it is stored. */
+export function slaNoteOf({ account, transactionHash, blockHash, ...event }: FollowedSla): SlaNote {
+  return {
+    ...event,
+    account: unhex(account),
+    transactionHash: unhex(transactionHash),
+    blockHash: unhex(blockHash),
+  };
 }
 
 /** The happening of a batch's coming to stand at a level. */

@@ -28,12 +28,22 @@ import type { Turn } from "./loop.js";
  */
 export interface Errand extends Purpose {
   readonly call: Call;
+  /**
+   * Whether its transaction may have nothing to do, so that following sees nothing of it: then it is looked
+   * for at every turn. Default: false.
+   */
+  readonly isSilent?: boolean;
   /** Whether the chain has the effect, by whatever transaction. Throws Diverged where it has another. */
   isDone(): Promise<boolean>;
-  /** Whether following has seen the effect. */
-  isFollowed(): Promise<boolean>;
+  /** Whether following has seen the effect, which the chain has in this block at the latest. */
+  isFollowed(blockNumber: number): Promise<boolean>;
   /** Throws where the account may not make the call, with what to grant. */
   requireRole(): Promise<void>;
+  /**
+   * Ends the errand where the contract would not take the call, though the account may make it. Throws where
+   * that is to be tried again; an errand without this always is.
+   */
+  giveUp?(refusal: string): Promise<void>;
   /** Called after a transaction of it has ended without effect. */
   onFailed?(): void;
 }
@@ -83,9 +93,10 @@ export class Submitter {
   async submit(errand: Errand): Promise<Turn> {
     const operation = await waitingOperation(this.parts.database, errand);
     if (operation === undefined) return this.#signAgain(errand);
-    if (this.#isOnItsWay(operation)) return "idle"; // following will see it
+    const isOnItsWay = this.#isOnItsWay(operation);
+    if (isOnItsWay && errand.isSilent !== true) return "idle"; // following will see it
     const mined = await this.#mined(hex0x(operation.transactionHash));
-    if (mined === undefined) return this.#sendAgain(operation, errand);
+    if (mined === undefined) return isOnItsWay ? "idle" : this.#sendAgain(operation, errand);
     if (mined.succeeded) return this.#awaitFollowing(errand, mined.blockNumber);
     return this.#fail(operation, errand, (await this.#refusal(errand)) ?? "reverted");
   }
@@ -112,7 +123,7 @@ export class Submitter {
       this.parts.onBroadcast();
       return "idle";
     }
-    if (await errand.isFollowed()) return "again"; // it was seen by now
+    if (await errand.isFollowed(blockNumber)) return "again"; // it was seen by now
     throw new Error(
       `${purposeName(errand)} is on chain, but following missed it: call SyncBlocks. ` +
         "What comes after it waits",
@@ -182,24 +193,33 @@ export class Submitter {
     return this.#awaitFollowing(errand, latest);
   }
 
-  /** Signs an errand's call anew, after the transaction before has ended without effect. */
+  /** Signs an errand's call where no transaction of it waits: for the first time, or after one has failed. */
   async #signAgain(errand: Errand): Promise<Turn> {
     const waiting = await this.#awaitIfDone(errand);
     if (waiting !== undefined) return waiting;
-    await this.requireAccepted(errand);
+    if (!(await this.isAccepted(errand))) return "again";
     const { database } = this.parts;
-    await this.issue(errand.call, (call) =>
-      database.transact((trx) => insertOperation(trx, errand, call, Date.now())),
-    );
+    await this.issue(errand.call, async (call) => {
+      await faultPoint("sign.before-commit");
+      await database.transact((trx) => insertOperation(trx, errand, call, Date.now()));
+      await faultPoint("sign.after-commit");
+    });
     return "idle";
   }
 
-  /** Throws where the contract would not take the call now, with what to grant or its reason. */
-  async requireAccepted(errand: Errand): Promise<void> {
+  /**
+   * Whether the contract would take the call now. Where not, it throws, with what to grant or the contract's
+   * reason, unless the errand has ended with that.
+   */
+  async isAccepted(errand: Errand): Promise<boolean> {
     const refusal = await this.#refusal(errand);
-    if (refusal === undefined) return;
+    if (refusal === undefined) return true;
     await errand.requireRole();
-    throw new Error(`the contract refuses ${purposeName(errand)}: ${refusal}`);
+    if (errand.giveUp === undefined) {
+      throw new Error(`the contract refuses ${purposeName(errand)}: ${refusal}`);
+    }
+    await errand.giveUp(refusal);
+    return false;
   }
 
   /** Why the contract would not take the call now; undefined where it would. */

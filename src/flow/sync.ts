@@ -13,8 +13,17 @@ import type { StrangeAnchor } from "../store/evidence.js";
 import { strangeAnchor } from "../store/evidence-rows.js";
 import { appendFeed, feedBounds, Level, untoldLevels } from "../store/feed.js";
 import { mineOperation } from "../store/operations.js";
-import { anchorOf, evidenceAnchorOf, noteEvidence, requireOurs, sealedAt } from "./follow.js";
-import type { Adopt } from "./follow.js";
+import { isSlaNoted } from "../store/sla-check.js";
+import {
+  anchorOf,
+  evidenceAnchorOf,
+  noteEvidence,
+  noteSla,
+  requireOurs,
+  sealedAt,
+  slaNoteOf,
+} from "./follow.js";
+import type { Adopt, FollowedSla } from "./follow.js";
 
 /** How far reading again has come. */
 export interface SyncProgress {
@@ -25,6 +34,8 @@ export interface SyncProgress {
   readonly batchesMended: number;
   readonly evidenceFound: number;
   readonly evidenceMended: number;
+  readonly deadlinesFound: number;
+  readonly deadlinesMended: number;
   readonly done: boolean;
 }
 
@@ -43,7 +54,14 @@ export async function* syncBlocks(
   const from = Math.max(identity.deployBlock, range.from);
   const to = range.to === 0 ? followed : Math.min(range.to, followed);
   const blocksTotal = Math.max(0, to - from + 1);
-  const counts = { batchesFound: 0, batchesMended: 0, evidenceFound: 0, evidenceMended: 0 };
+  const counts = {
+    batchesFound: 0,
+    batchesMended: 0,
+    evidenceFound: 0,
+    evidenceMended: 0,
+    deadlinesFound: 0,
+    deadlinesMended: 0,
+  };
   const progress = (blockNumber: number, done: boolean): SyncProgress => {
     const blocksRead = Math.max(0, blockNumber - from + 1);
     return { blockNumber, blocksRead, blocksTotal, ...counts, done };
@@ -54,9 +72,12 @@ export async function* syncBlocks(
         await requireOurs(database, event, adopt);
         counts.batchesFound += 1;
         if (await mendBatch(database, chain, event)) counts.batchesMended += 1;
-      } else {
+      } else if (event.type === "evidence") {
         counts.evidenceFound += 1;
         if (await mendEvidence(database, event)) counts.evidenceMended += 1;
+      } else {
+        counts.deadlinesFound += 1;
+        if (await mendSla(database, event)) counts.deadlinesMended += 1;
       }
     }
     yield progress(part.to, false);
@@ -88,6 +109,18 @@ async function isNoted(database: Database, found: StrangeAnchor): Promise<boolea
   if (!sameBytes(anchor.submitter, found.anchor.submitter)) return false;
   if (strange === undefined) return true;
   return strange.logIndex === found.logIndex && sameBytes(strange.cid, found.cid);
+}
+
+/** Notes a change of a deadline as the chain has it. Returns whether anything was to be mended. */
+async function mendSla(database: Database, event: FollowedSla): Promise<boolean> {
+  const note = slaNoteOf(event);
+  if (await database.read((db) => isSlaNoted(db, note))) return false;
+  await database.transact(async (trx) => {
+    requireFollowed(await lockedPosition(trx), note);
+    await lockTail(trx, 0); // deadlines may be changed at this moment
+    await noteSla(trx, [event]);
+  });
+  return true;
 }
 
 /**
@@ -138,7 +171,7 @@ function levelsOf({ blockNumber }: StoredAnchor, { confirmedNumber, finalNumber 
 /** Throws where the anchor's block is not one that was followed. */
 function requireFollowed(
   { blockNumber: followed, blocks }: Awaited<ReturnType<typeof lockedPosition>>,
-  { blockNumber, blockHash }: Place,
+  { blockNumber, blockHash }: Pick<Place, "blockNumber" | "blockHash">,
 ): void {
   const known = blocks.find(({ number }) => number === blockNumber);
   if (followed < blockNumber)

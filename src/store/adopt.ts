@@ -19,6 +19,7 @@ export async function adoptRecords(
   const isEnd = length === firstSeq;
   const by = isEnd ? records.length : await makeRoom(trx, { firstSeq, length }, records);
   await writeFresh(trx, await claimRequests(trx, firstSeq, records), firstSeq);
+  await movePolicies(trx, firstSeq, by);
   await setTail(trx, length + by);
 }
 
@@ -84,6 +85,15 @@ async function moveBehind(trx: Transaction<Tables>, fromSeq: number, by: number)
     .updateTable("requests")
     .set((eb) => ({ seq: eb("seq", "+", by) }))
     .where("seq", ">=", fromSeq)
+    .execute();
+}
+
+/** Policies do not look again at what they have, nor at records whose deadlines come back with them. */
+async function movePolicies(trx: Transaction<Tables>, fromSeq: number, by: number): Promise<void> {
+  await trx
+    .updateTable("sla_policy")
+    .set((eb) => ({ next_seq: eb("next_seq", "+", by) }))
+    .where("next_seq", ">=", fromSeq)
     .execute();
 }
 

@@ -9,6 +9,8 @@ import type { Tables } from "./tables.js";
 export interface StoredIdentity extends LogId {
   /** Address of EvidenceRegistry: 0x and 40 lower-case hex digits; undefined while there is none. */
   readonly evidence: string | undefined;
+  /** Address of SLARegistry: 0x and 40 lower-case hex digits; undefined while there is none. */
+  readonly sla: string | undefined;
   /** Hash of the chain's block 0: 0x and 64 hex digits. */
   readonly genesisHash: string;
   /** Block at which following starts: nothing of the contract is before it. */
@@ -40,12 +42,17 @@ export async function storedIdentity(database: Database): Promise<StoredIdentity
     row && {
       chainId: BigInt(text(row.chain_id)),
       contract: hex0x(row.contract),
-      evidence: row.evidence_contract === null ? undefined : hex0x(row.evidence_contract),
+      evidence: addressIn(row.evidence_contract),
+      sla: addressIn(row.sla_contract),
       log: row.log,
       genesisHash: hex0x(row.genesis_hash),
       deployBlock: Number(row.deploy_block),
     }
   );
+}
+
+function addressIn(column: Uint8Array | null): string | undefined {
+  return column === null ? undefined : hex0x(column);
 }
 
 /** Fixes the identity at the first contact. The first of several daemons wins. */
@@ -60,6 +67,7 @@ export async function storeIdentity(database: Database, identity: StoredIdentity
         chain_id: identity.chainId.toString(),
         contract: unhex(identity.contract),
         evidence_contract: identity.evidence === undefined ? null : unhex(identity.evidence),
+        sla_contract: identity.sla === undefined ? null : unhex(identity.sla),
         log: identity.log,
         genesis_hash: unhex(identity.genesisHash),
         deploy_block: identity.deployBlock,
@@ -78,7 +86,7 @@ export async function storeIdentity(database: Database, identity: StoredIdentity
   });
 }
 
-/** Fixes the registry of a database that has had none. The first of several daemons wins. */
+/** Fixes the registry of evidence of a database that has had none. The first of several daemons wins. */
 export async function storeEvidenceContract(database: Database, evidence: string): Promise<void> {
   await database.transact((trx) =>
     trx
@@ -87,6 +95,19 @@ export async function storeEvidenceContract(database: Database, evidence: string
       .where("evidence_contract", "is", null)
       .execute(),
   );
+}
+
+/**
+ * Fixes the registry of deadlines of a database that has had none. Returns whether it was this one's turn:
+ * the first of several daemons wins.
+ */
+export async function storeSlaContract(trx: Transaction<Tables>, sla: string): Promise<boolean> {
+  const { numUpdatedRows } = await trx
+    .updateTable("identity")
+    .set({ sla_contract: unhex(sla) })
+    .where("sla_contract", "is", null)
+    .executeTakeFirstOrThrow();
+  return numUpdatedRows > 0n;
 }
 
 /** How far the chain was followed; undefined before the first contact. */

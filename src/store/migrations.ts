@@ -188,6 +188,75 @@ const CHANGES: Readonly<Record<string, (types: ColumnTypes) => Change>> = {
       primary key (subject_key, digest))`),
   "0048-strange-anchors-by-block": () =>
     index("strange_anchors_by_block", "strange_anchors", "block_number"),
+  "0049-identity-sla": (t) => column("identity", "sla_contract", t.digest),
+  "0050-sla-events": (t) =>
+    table(`sla_events (
+      id ${t.autoKey},
+      subject_key ${t.digest} not null,
+      cycle bigint not null,
+      kind ${t.text(16)} not null,
+      detail ${t.text(256)} not null,
+      ref ${t.digest} not null,
+      account ${t.digest} not null,
+      transaction_hash ${t.digest} not null,
+      log_index bigint not null,
+      block_number bigint not null,
+      block_hash ${t.digest} not null,
+      block_time bigint not null,
+      record_id ${t.digest},
+      unique (block_number, log_index))`),
+  "0051-sla-events-by-cycle": () =>
+    index("sla_events_by_cycle", "sla_events", "subject_key, cycle, block_number, log_index"),
+  "0052-sla-events-by-ref": () => index("sla_events_by_ref", "sla_events", "ref"),
+  "0053-sla-events-by-record": () =>
+    index("sla_events_by_record", "sla_events", "record_id, block_number, log_index"),
+  "0054-sla-changes": (t) =>
+    table(`sla_changes (
+      id ${t.autoKey},
+      record_id ${t.digest} not null unique,
+      subject_key ${t.digest} not null,
+      kind ${t.text(16)} not null,
+      state ${t.text(16)} not null,
+      reason ${t.text(1024)} not null,
+      cycle bigint)`),
+  "0055-sla-changes-by-subject": () =>
+    index("sla_changes_by_subject", "sla_changes", "subject_key, state"),
+  "0056-sla-changes-by-state": () => index("sla_changes_by_state", "sla_changes", "state, id"),
+  "0057-slas": (t) =>
+    table(`slas (
+      id ${t.autoKey},
+      subject_key ${t.digest} not null,
+      cycle bigint not null,
+      subject ${t.text(256)} not null,
+      record_id ${t.digest},
+      state ${t.text(16)} not null,
+      deadline bigint not null,
+      ladder ${t.text(256)} not null,
+      raised bigint not null,
+      extensions bigint not null,
+      pause_time bigint,
+      meet_time bigint,
+      next_time bigint,
+      block_number bigint)`),
+  "0058-slas-by-subject": () => index("slas_by_subject", "slas", "subject_key, cycle, id"),
+  "0059-slas-by-record": () => index("slas_by_record", "slas", "record_id"),
+  "0060-slas-by-deadline": () => index("slas_by_deadline", "slas", "deadline, id"),
+  "0061-slas-by-state": () => index("slas_by_state", "slas", "state, id"),
+  "0062-slas-by-state-and-deadline": () =>
+    index("slas_by_state_and_deadline", "slas", "state, deadline, id"),
+  "0063-slas-by-level": () => index("slas_by_level", "slas", "raised, id"),
+  "0064-slas-by-next": () => index("slas_by_next", "slas", "next_time, id"),
+  "0065-escalations": (t) =>
+    table(`escalations (
+      number ${t.autoKey},
+      subject_keys ${t.blob} not null,
+      levels bigint not null,
+      block_number bigint)`),
+  "0066-escalations-by-block": () =>
+    index("escalations_by_block", "escalations", "block_number, number"),
+  "0067-sla-policy": (t) => table(`sla_policy (id ${t.key} primary key, next_seq bigint not null)`),
+  "0068-sla-policy-row": () =>
+    row("sla_policy (id, next_seq) values (1, (select length from tail))"),
 };
 
 /** Brings the schema up to date. Safe to call from several processes at once. */

@@ -86,6 +86,7 @@ export interface IdentityTable {
   genesis_hash: Bytes;
   deploy_block: number;
   evidence_contract: Bytes | null;
+  sla_contract: Bytes | null;
 }
 
 /** One row: how far the chain was followed, and up to which block it is confirmed and final. */
@@ -184,6 +185,66 @@ export interface StrangeAnchorsTable {
   block_time: number;
 }
 
+/** What SLARegistry has announced. Read in the order of block and position. */
+export interface SlaEventsTable {
+  id: Generated<number>;
+  subject_key: Bytes;
+  cycle: number;
+  kind: Text;
+  detail: Text;
+  ref: Bytes;
+  account: Bytes;
+  transaction_hash: Bytes;
+  log_index: number;
+  block_number: number;
+  block_hash: Bytes;
+  block_time: number;
+  record_id: Bytes | null;
+}
+
+/** Changes of deadlines that somebody asked for. What they are is said by their records. */
+export interface SlaChangesTable {
+  id: Generated<number>;
+  record_id: Bytes;
+  subject_key: Bytes;
+  kind: Text;
+  state: Text;
+  reason: Text;
+  cycle: number | null;
+}
+
+/** Deadlines: each row follows from the events of its cycle, or from the change that is to set it. */
+export interface SlasTable {
+  id: Generated<number>;
+  subject_key: Bytes;
+  cycle: number;
+  subject: Text;
+  record_id: Bytes | null;
+  state: Text;
+  deadline: number;
+  ladder: Text;
+  raised: number;
+  extensions: number;
+  pause_time: number | null;
+  meet_time: number | null;
+  next_time: number | null;
+  block_number: number | null;
+}
+
+/** Deadlines that one transaction escalates, and the block that has it. */
+export interface EscalationsTable {
+  number: Generated<number>;
+  subject_keys: Bytes;
+  levels: number;
+  block_number: number | null;
+}
+
+/** One row: up to where policies have looked at the log. */
+export interface SlaPolicyTable {
+  id: number;
+  next_seq: number;
+}
+
 /** Who may act alone, and until when, by the database's clock in milliseconds. */
 export interface LeasesTable {
   name: Text;
@@ -210,6 +271,11 @@ export interface Tables {
   audit: AuditTable;
   evidence: EvidenceTable;
   strange_anchors: StrangeAnchorsTable;
+  sla_events: SlaEventsTable;
+  sla_changes: SlaChangesTable;
+  slas: SlasTable;
+  escalations: EscalationsTable;
+  sla_policy: SlaPolicyTable;
 }
 
 /** The string in a text column. */

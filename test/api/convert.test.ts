@@ -3,8 +3,15 @@ import { expect } from "chai";
 import { SubscribeEventsResponseSchema } from "../../gen/ts/anchord/v1/event_service_pb.js";
 import {
   ContentState,
+  DeadlineExtendedSchema,
+  DeadlineMetSchema,
+  DeadlinePausedSchema,
+  DeadlineRefusedSchema,
+  DeadlineResumedSchema,
+  DeadlineSetSchema,
   EvidenceAddedSchema,
   EvidenceCheckedSchema,
+  LevelRaisedSchema,
   RecordSchema,
   RecordState,
 } from "../../gen/ts/anchord/v1/record_pb.js";
@@ -42,6 +49,86 @@ const CHECKED: Body = {
     size: 2n ** 63n,
   }),
 };
+
+/** A time in whole seconds, and how JSON says it. */
+const NOON = { seconds: 1_769_860_800n, nanos: 0 };
+const NOON_JSON = "2026-01-31T12:00:00Z";
+const CAUSE = "ef".repeat(32);
+
+/** Bodies of deadlines, with their JSON. */
+const DEADLINES: readonly (readonly [string, Body, object])[] = [
+  [
+    "a deadline that was set",
+    {
+      case: "deadlineSet",
+      value: create(DeadlineSetSchema, {
+        deadline: NOON,
+        ladder: [{ seconds: 0n }, { seconds: 2n ** 31n }],
+        cause: CAUSE,
+        details: { priority: 1 },
+      }),
+    },
+    {
+      deadlineSet: {
+        deadline: NOON_JSON,
+        ladder: ["0s", "2147483648s"],
+        cause: CAUSE,
+        details: { priority: 1 },
+      },
+    },
+  ],
+  [
+    "a deadline that was moved",
+    {
+      case: "deadlineExtended",
+      value: create(DeadlineExtendedSchema, { deadline: NOON, reason: "ill" }),
+    },
+    { deadlineExtended: { deadline: NOON_JSON, reason: "ill" } },
+  ],
+  [
+    "a deadline that was paused",
+    { case: "deadlinePaused", value: create(DeadlinePausedSchema, { reason: "their turn" }) },
+    { deadlinePaused: { reason: "their turn" } },
+  ],
+  [
+    "a deadline that goes on, without a reason",
+    { case: "deadlineResumed", value: create(DeadlineResumedSchema) },
+    { deadlineResumed: {} },
+  ],
+  [
+    "a deadline that was met",
+    { case: "deadlineMet", value: create(DeadlineMetSchema, { cause: CAUSE }) },
+    { deadlineMet: { cause: CAUSE } },
+  ],
+  [
+    "a level that was raised",
+    {
+      case: "levelRaised",
+      value: create(LevelRaisedSchema, {
+        cycle: 2,
+        level: 8,
+        dueTime: NOON,
+        raiseTime: { ...NOON, seconds: NOON.seconds + 1n },
+      }),
+    },
+    {
+      levelRaised: {
+        cycle: 2,
+        level: 8,
+        dueTime: NOON_JSON,
+        raiseTime: "2026-01-31T12:00:01Z",
+      },
+    },
+  ],
+  [
+    "a change that was refused",
+    {
+      case: "deadlineRefused",
+      value: create(DeadlineRefusedSchema, { recordId: CAUSE, reason: "AlreadyMet(1)" }),
+    },
+    { deadlineRefused: { recordId: CAUSE, reason: "AlreadyMet(1)" } },
+  ],
+];
 
 /** Bodies that only the service makes, with their JSON. */
 const BODIES: readonly (readonly [string, Body, object])[] = [
@@ -91,6 +178,7 @@ const BODIES: readonly (readonly [string, Body, object])[] = [
       },
     },
   ],
+  ...DEADLINES,
 ];
 
 function rowOf(body: Body): RecordRow {

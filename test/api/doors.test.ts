@@ -6,6 +6,7 @@ import { Code } from "@connectrpc/connect";
 import { Client as GrpcClient, credentials } from "@grpc/grpc-js";
 import { expect } from "chai";
 import { EvidenceService } from "../../gen/ts/anchord/v1/evidence_service_pb.js";
+import { SLAService } from "../../gen/ts/anchord/v1/sla_service_pb.js";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import { sha256, hex } from "../../src/core/bytes.js";
 import { startDaemon, startFails, temporaryFolder } from "../support/daemon.js";
@@ -73,6 +74,9 @@ describe("doors", function () {
       for (const { name } of EvidenceService.methods) {
         expect(listed.stdout, listed.stderr).to.include(`anchord.v1.EvidenceService/${name}\n`);
       }
+      for (const { name } of SLAService.methods) {
+        expect(listed.stdout, listed.stderr).to.include(`anchord.v1.SLAService/${name}\n`);
+      }
       const event = { subject: "user/42", threat: { score: 92.5, durationMinutes: 18.7 } };
       const call = `${target}/anchord.v1.AuditService/RecordEvent`;
       const { code, stdout, stderr } = await curl(call, "-d", JSON.stringify(event));
@@ -85,6 +89,11 @@ describe("doors", function () {
       expect(JSON.parse(anchored.stdout)).to.have.nested.include({
         "evidence.sha256": hashed.sha256,
       });
+      const deadline = { subject: "complaint/1", within: "172800s", ladder: ["0s", "86400s"] };
+      const setting = `${target}/anchord.v1.SLAService/SetDeadline`;
+      const set = await curl(setting, "-d", JSON.stringify(deadline));
+      expect(set.code, set.stderr).to.equal(0);
+      expect(JSON.parse(set.stdout)).to.have.nested.include({ "sla.subject": "complaint/1" });
       const refused = await curl(call, "-d", "{}");
       expect(refused.code).not.to.equal(0);
       expect(refusalIn(refused.stderr)).to.deep.include({

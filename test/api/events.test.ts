@@ -207,27 +207,35 @@ for (const database of DATABASES) {
         const problem = { batchNumber: "1", sequence: "0", column: "records.entry", message: "x" };
         const failure = { transactionHash: `0x${"a".repeat(64)}`, reason: "out of gas" };
         const detail = JSON.stringify(failure);
-        const group = JSON.stringify({ ...failure, kind: "EVIDENCE", number: 3 });
+        const group = (kind: string) => JSON.stringify({ ...failure, kind, number: 3 });
         await opened.transact((trx) =>
           appendFeed(
             trx,
             [
               { kind: "OPERATION_FAILED", batchNumber: 7, detail },
-              { kind: "OPERATION_FAILED", batchNumber: 0, detail: group },
+              { kind: "OPERATION_FAILED", batchNumber: 0, detail: group("EVIDENCE") },
+              { kind: "OPERATION_FAILED", batchNumber: 0, detail: group("SLA") },
+              { kind: "OPERATION_FAILED", batchNumber: 0, detail: group("ESCALATION") },
               { kind: "INTEGRITY_BROKEN", batchNumber: 0, detail: JSON.stringify(problem) },
             ],
             0,
           ),
         );
         await opened.close();
-        const [failed, other, broken] = await all!.told(3);
-        const { SEAL, EVIDENCE } = OperationKind;
+        const [failed, evidence, change, escalation, broken] = await all!.told(5);
+        const { SEAL, EVIDENCE, SLA, ESCALATION } = OperationKind;
         expect(failed?.payload.value).to.include({ ...failure, kind: SEAL, batchNumber: 7n });
-        expect(other?.payload.value).to.include({ ...failure, kind: EVIDENCE, batchNumber: 0n });
+        for (const [event, kind] of [
+          [evidence, EVIDENCE],
+          [change, SLA],
+          [escalation, ESCALATION],
+        ] as const) {
+          expect(event?.payload.value).to.include({ ...failure, kind, batchNumber: 0n });
+        }
         expect(broken?.payload.value).to.include({ column: "records.entry", sequence: 0n });
         expect(failed?.finality).to.equal(Finality.UNSPECIFIED);
         expect(failed?.key).to.match(/^[0-9a-f]{16}-\d+$/);
-        await final!.told(3);
+        await final!.told(5);
         expect(final!.keys).to.deep.equal(all!.keys);
         await record(daemon, "none");
         await subject!.told(2);

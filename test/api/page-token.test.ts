@@ -1,7 +1,13 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { AnchordError } from "../../src/core/errors.js";
-import { pageSize, pageToken, parsePageToken } from "../../src/api/page-token.js";
+import {
+  pageSize,
+  pageToken,
+  parsePageToken,
+  parseValuePageToken,
+  valuePageToken,
+} from "../../src/api/page-token.js";
 
 const QUESTION = { filter: { subject: "user/42" }, newestFirst: true };
 
@@ -23,6 +29,19 @@ describe("page token", () => {
         expect(parsePageToken(QUESTION, pageToken(QUESTION, position))).to.equal(position);
       }),
     );
+  });
+
+  it("carries any value and position, and is not taken for one of a position alone", () => {
+    fc.assert(
+      fc.property(fc.maxSafeNat(), fc.maxSafeNat(), (value, position) => {
+        const token = valuePageToken(QUESTION, value, position);
+        expect(parseValuePageToken(QUESTION, token)).to.deep.equal({ value, position });
+        expect(refused(QUESTION, token)).to.equal("INVALID_PAGE_TOKEN");
+        const other = pageToken(QUESTION, position);
+        expect(() => parseValuePageToken(QUESTION, other)).to.throw("page_token is not one");
+      }),
+    );
+    expect(parseValuePageToken(QUESTION, "")).to.equal(undefined);
   });
 
   it("is the same question however its fields are ordered", () => {

@@ -27,6 +27,11 @@ import {
   UploadEvidenceRequestSchema,
 } from "../../gen/ts/anchord/v1/evidence_service_pb.js";
 import { RecordState, Side, ThreatScale } from "../../gen/ts/anchord/v1/record_pb.js";
+import {
+  BatchCheckAndEscalateRequestSchema,
+  SetDeadlineRequestSchema,
+  SLAService,
+} from "../../gen/ts/anchord/v1/sla_service_pb.js";
 import { surelyValid, violationsOf } from "../../src/api/validate.js";
 
 /** Lengths on both sides of every limit in the proto files. */
@@ -112,6 +117,7 @@ const double = fc.constantFrom(
   1e308,
 );
 const int32 = fc.constantFrom(0, 1, -1, 1000, 2 ** 31 - 1, -(2 ** 31));
+const uint32 = fc.constantFrom(0, 1, 8, 9, 2 ** 32 - 1);
 const uint64 = fc.constantFrom(0n, 1n, 2n ** 53n - 1n, 2n ** 53n, 2n ** 64n - 1n);
 const bytes = fc.constantFrom(0, 1, 31, 32, 33).map((length) => new Uint8Array(length));
 const struct = fc.constantFrom<object>(
@@ -140,7 +146,23 @@ const oddTime = fc.record({
 
 const timestamp = fc.oneof(fc.constant({ seconds: 1_769_846_400n, nanos: 5 }), oddTime);
 
-function scalar(field: DescField & { scalar: ScalarType }): Arbitrary<unknown> {
+const oddDuration = fc.record({
+  seconds: fc.constantFrom(
+    0n,
+    1n,
+    -1n,
+    3_155_760_000n,
+    3_155_760_001n,
+    315_576_000_000n,
+    315_576_000_001n,
+    -(2n ** 62n),
+  ),
+  nanos: fc.constantFrom(0, 1, -1, 999_999_999, 1_000_000_000, -(2 ** 31)),
+});
+
+const duration = fc.oneof(fc.constant({ seconds: 86_400n, nanos: 5 }), oddDuration);
+
+function scalar(field: { readonly name: string; readonly scalar: ScalarType }): Arbitrary<unknown> {
   switch (field.scalar) {
     case ScalarType.STRING:
       return texts[field.name] ?? text;
@@ -150,12 +172,14 @@ function scalar(field: DescField & { scalar: ScalarType }): Arbitrary<unknown> {
       return fc.boolean();
     case ScalarType.INT32:
       return int32;
+    case ScalarType.UINT32:
+      return uint32;
     case ScalarType.UINT64:
       return uint64;
     case ScalarType.BYTES:
       return bytes;
     default:
-      throw new Error(`no values for ${field.toString()}`);
+      throw new Error(`no values for ${field.name}`);
   }
 }
 
@@ -175,7 +199,7 @@ function valueOf(field: DescField): Arbitrary<unknown> {
     case "list": {
       if (field.listKind === "message") return fc.array(messageOf(field.message), { maxLength: 3 });
       if (field.listKind === "enum") return fc.array(enumValue(field.enum), { maxLength: 3 });
-      return fc.array(bytes, { maxLength: 3 }); // the nodes of a Merkle path: there are no others
+      return fc.array(scalar(field), { maxLength: 3 });
     }
     case "map":
       throw new Error(`no values for ${field.toString()}`);
@@ -185,6 +209,7 @@ function valueOf(field: DescField): Arbitrary<unknown> {
 /** Messages of a type near the limits of its rules; each field is left out now and then. */
 function messageOf(schema: DescMessage): Arbitrary<unknown> {
   if (schema.typeName === "google.protobuf.Timestamp") return timestamp;
+  if (schema.typeName === "google.protobuf.Duration") return duration;
   if (schema.typeName === "google.protobuf.Struct") return struct;
   const members = schema.members.map((member): [string, Arbitrary<unknown>] => [
     member.localName,
@@ -212,7 +237,11 @@ describe("validation", () => {
   const fast = (schema: DescMessage, message: Message) =>
     surelyValid(schema)(message as unknown as Record<string, unknown>);
 
-  for (const method of [...AuditService.methods, ...EvidenceService.methods]) {
+  for (const method of [
+    ...AuditService.methods,
+    ...EvidenceService.methods,
+    ...SLAService.methods,
+  ]) {
     it(`takes no ${method.input.name} for surely valid that breaks a rule`, function () {
       this.timeout(60_000);
       let taken = 0;
@@ -228,6 +257,20 @@ describe("validation", () => {
       expect(taken, "messages that took the fast path").to.be.above(0);
     });
   }
+
+  it("names each value that no rule can express, by its path", () => {
+    const message = create(SetDeadlineRequestSchema, {
+      subject: "a",
+      when: { case: "within", value: { seconds: 5n, nanos: -1 } },
+      ladder: [{ seconds: 1n }, { seconds: 2n, nanos: 1_000_000_000 }],
+    });
+    const fieldsOf = (schema: DescMessage, value: Message) =>
+      violationsOf(validator, schema, value).map(({ field }) => field);
+    expect(fieldsOf(SetDeadlineRequestSchema, message)).to.deep.equal(["within", "ladder[1]"]);
+    const subjects = ["a", "\ud800"];
+    const batch = create(BatchCheckAndEscalateRequestSchema, { subjects });
+    expect(fieldsOf(BatchCheckAndEscalateRequestSchema, batch)).to.deep.equal(["subjects[1]"]);
+  });
 
   it("counts the events of a message on both sides of the limit", () => {
     const event = create(RecordEventRequestSchema, {
@@ -356,6 +399,24 @@ describe("validation", () => {
         UploadEvidenceRequestSchema,
         create(UploadEvidenceRequestSchema, {
           part: { case: "chunk", value: new Uint8Array(262_144) },
+        }),
+      ],
+      [
+        "a deadline",
+        SetDeadlineRequestSchema,
+        create(SetDeadlineRequestSchema, {
+          ...common,
+          when: { case: "within", value: { seconds: 172_800n } },
+          ladder: [{ seconds: 0n }, { seconds: 86_400n }],
+          details,
+        }),
+      ],
+      [
+        "subjects to check",
+        BatchCheckAndEscalateRequestSchema,
+        create(BatchCheckAndEscalateRequestSchema, {
+          subjects: ["complaint/1", "complaint/2"],
+          limit: 5,
         }),
       ],
       [

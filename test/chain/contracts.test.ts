@@ -1,9 +1,11 @@
 import { expect } from "chai";
 import { web3Chain } from "../../src/chain/web3.js";
-import type { Chain, Contracts, EvidenceItem } from "../../src/chain/port.js";
+import type { Chain, ContractEvent, Contracts, EvidenceItem } from "../../src/chain/port.js";
 import { hex, sha256, ZERO32 } from "../../src/core/bytes.js";
 import { messageOf } from "../../src/core/errors.js";
+import { subjectKey } from "../../src/core/evidence.js";
 import { genesisHead, logIdOf } from "../../src/core/head.js";
+import type { SlaIntent } from "../../src/core/sla.js";
 import { asArgument, evidenceNamed } from "../support/evidence-registry.js";
 import { anvilBinary, startAnvilChain, startExternalChain } from "../support/external-chain.js";
 import type { ExternalChain } from "../support/external-chain.js";
@@ -25,8 +27,8 @@ for (const [node, start] of Object.entries(NODES)) {
       if (node === "anvil" && anvilBinary() === undefined) return this.skip();
       external = await start();
       chain = web3Chain(external.url);
-      const { contract, evidence } = external;
-      contracts = { chainId: await chain.chainId(), contract, evidence, log: logIdOf("ours") };
+      const { contract, evidence, sla } = external;
+      contracts = { chainId: await chain.chainId(), contract, evidence, sla, log: logIdOf("ours") };
     });
 
     after(() => external?.stop());
@@ -51,18 +53,24 @@ for (const [node, start] of Object.entries(NODES)) {
     const anchorCall = (...items: readonly EvidenceItem[]) =>
       chain.anchorCall(external.evidence, items);
 
+    const slaCall = (subject: string, intent: SlaIntent) =>
+      chain.slaCall(external.sla, subjectKey(subject), intent, sha256(Buffer.from(intent.kind)));
+
     it("are told apart", async () => {
-      const { contract, evidence, sealer } = external;
-      expect(await chain.isEvidenceRegistry(evidence)).to.equal(true);
-      expect(await chain.isEvidenceRegistry(contract)).to.equal(false);
-      expect(await chain.isEvidenceRegistry(sealer)).to.equal(false);
-      expect(await chain.isAuditLog(contract)).to.equal(true);
-      expect(await chain.isAuditLog(evidence)).to.equal(false);
+      const { contract, evidence, sla, sealer } = external;
+      for (const address of [contract, evidence, sla, sealer]) {
+        expect(await chain.isAuditLog(address)).to.equal(address === contract);
+        expect(await chain.isEvidenceRegistry(address)).to.equal(address === evidence);
+        expect(await chain.isSlaRegistry(address)).to.equal(address === sla);
+      }
     });
 
-    it("say who may anchor", async () => {
-      expect(await chain.mayAnchor(external.evidence, external.sealer)).to.equal(true);
-      expect(await chain.mayAnchor(external.evidence, external.admin)).to.equal(false);
+    it("say who may anchor, and who may manage deadlines", async () => {
+      const { evidence, sla, sealer, admin } = external;
+      expect(await chain.mayAnchor(evidence, sealer)).to.equal(true);
+      expect(await chain.mayAnchor(evidence, admin)).to.equal(false);
+      expect(await chain.mayManage(sla, sealer)).to.equal(true);
+      expect(await chain.mayManage(sla, admin)).to.equal(false);
     });
 
     it("say where evidence is anchored, and that it is not", async () => {
@@ -90,7 +98,7 @@ for (const [node, start] of Object.entries(NODES)) {
       }
     });
 
-    it("name why either refuses a call", async () => {
+    it("name why any refuses a call", async () => {
       const { admin, sealer } = external;
       const empty = evidenceNamed("a", { digest: ZERO32 });
       expect(await chain.preflight(anchorCall(evidenceNamed("a")), sealer)).to.equal(undefined);
@@ -110,6 +118,9 @@ for (const [node, start] of Object.entries(NODES)) {
       });
       expect(await chain.preflight(seal, sealer)).to.equal(undefined);
       expect(await chain.preflight(again, sealer)).to.equal("UnexpectedNumber(1, 7)");
+      const pause = slaCall("refused", { kind: "PAUSED" });
+      expect(await chain.preflight(pause, sealer)).to.match(/^UnknownDeadline\(0x[0-9a-f]{64}\)$/);
+      expect(await chain.preflight(pause, admin)).to.match(/^AccessControlUnauthorizedAccount\(0x/);
     });
 
     describe("announce", () => {
@@ -121,11 +132,14 @@ for (const [node, start] of Object.entries(NODES)) {
 
       /** One block with calls of both contracts, one after the other. */
       before(async () => {
+        const deadline = (await chain.latestBlock()).time + 100_000;
         await setMining(false);
         await send(anchorCall(first));
+        await send(slaCall("announced", { kind: "SET", deadline, ladder: [0] }));
         await send(sealCall(contracts.log));
         await send(sealCall(logIdOf("another's")));
         await send(anchorCall(first, second));
+        await send(slaCall("announced", { kind: "MET" }));
         await send(anchorCall(third));
         await setMining(true);
         const { number, hash } = await chain.latestBlock();
@@ -141,21 +155,32 @@ for (const [node, start] of Object.entries(NODES)) {
 
       it("what concerns us, in chain order", async () => {
         const events = await chain.eventsIn(contracts, blockHash);
-        const seal = { type: "sealed", what: hex(sha256(contracts.log)) };
-        const anchorOf = ({ digest }: EvidenceItem) => ({ type: "evidence", what: hex(digest) });
-        expect(
-          events.map((event) => ({
-            type: event.type,
-            what: hex(event.type === "sealed" ? event.seal.root : event.digest),
-          })),
-        ).to.deep.equal([anchorOf(first), seal, anchorOf(second), anchorOf(third)]);
+        expect(events.map(gist)).to.deep.equal([
+          `evidence ${hex(first.digest)}`,
+          "sla SET",
+          `sealed ${hex(sha256(contracts.log))}`,
+          `evidence ${hex(second.digest)}`,
+          "sla MET",
+          `evidence ${hex(third.digest)}`,
+        ]);
         expect(await chain.events(contracts, from, from)).to.deep.equal(events);
       });
+
+      function gist(event: ContractEvent): string {
+        switch (event.type) {
+          case "sealed":
+            return `sealed ${hex(event.seal.root)}`;
+          case "evidence":
+            return `evidence ${hex(event.digest)}`;
+          case "sla":
+            return `sla ${event.change.kind}`;
+        }
+      }
 
       it("evidence with all that was handed in", async () => {
         const events = await chain.eventsIn(contracts, blockHash);
         const evidence = events.filter((event) => event.type === "evidence");
-        expect(evidence.map(({ logIndex }) => logIndex)).to.deep.equal([0, 3, 4]);
+        expect(evidence.map(({ logIndex }) => logIndex)).to.deep.equal([0, 4, 6]);
         const [event] = evidence;
         const mined = await chain.mined(event?.transactionHash ?? "");
         expect(mined).to.include({ succeeded: true, blockHash });
@@ -163,19 +188,31 @@ for (const [node, start] of Object.entries(NODES)) {
         expect(event).to.include({ submitter: external.sealer, blockNumber: from, blockHash });
       });
 
-      it("seals alone, where there is no registry", async () => {
-        const without = { ...contracts, evidence: undefined };
-        const events = await chain.events(without, from, from);
-        expect(events.map(({ type }) => type)).to.deep.equal(["sealed"]);
-        expect(await chain.eventsIn(without, blockHash)).to.deep.equal(events);
+      it("a deadline with all that was said of it", async () => {
+        const events = await chain.eventsIn(contracts, blockHash);
+        const [event, met] = events.filter((each) => each.type === "sla");
+        expect(event).to.deep.include({ cycle: 1, account: external.sealer, logIndex: 1 });
+        expect(event).to.deep.include({ blockNumber: from, blockHash });
+        expect(event?.change).to.deep.include({ kind: "SET", ladder: [0] });
+        expect(hex(event?.subjectKey ?? ZERO32)).to.equal(hex(subjectKey("announced")));
+        expect(hex(met?.ref ?? ZERO32)).to.equal(hex(sha256(Buffer.from("MET"))));
+      });
+
+      it("no more than the registries that there are", async () => {
+        for (const there of [[], ["evidence"], ["sla"]] as const) {
+          const without = { ...contracts, evidence: undefined, sla: undefined };
+          const some = there.map((name) => [name, contracts[name]]);
+          const of = { ...without, ...Object.fromEntries(some) } as Contracts;
+          const events = await chain.events(of, from, from);
+          expect(new Set(events.map(({ type }) => type))).to.have.keys("sealed", ...there);
+          expect(events.filter(({ type }) => type === "sealed")).to.have.length(1);
+          expect(await chain.eventsIn(of, blockHash)).to.deep.equal(events);
+        }
       });
 
       it("nothing to us that another contract says", async () => {
-        const elsewhere = {
-          ...contracts,
-          contract: external.evidence,
-          evidence: external.contract,
-        };
+        const { contract, evidence, sla } = external;
+        const elsewhere = { ...contracts, contract: evidence, evidence: sla, sla: contract };
         expect(await chain.eventsIn(elsewhere, blockHash)).to.deep.equal([]);
       });
     });

@@ -47,7 +47,13 @@ describe("The embedded chain", () => {
   });
 });
 
-describe("An embedded chain from before there was EvidenceRegistry", function () {
+/** What has come since the first release: the contract, its key in a deployment, the column of its address. */
+const LATER = [
+  { name: "EvidenceRegistry", key: "evidence", column: "evidence_contract" },
+  { name: "SLARegistry", key: "sla", column: "sla_contract" },
+] as const;
+
+describe("An embedded chain from before there were registries", function () {
   this.timeout(120_000);
 
   const CHAIN_ID = 1337n;
@@ -59,43 +65,52 @@ describe("An embedded chain from before there was EvidenceRegistry", function ()
 
   const contractsOf = ({ dataDir }: Daemon) => join(dataDir, "chain", "contracts");
 
-  /** Leaves of the deployment what Truffle recorded before there was the contract. */
-  async function downgrade(daemon: Daemon): Promise<void> {
-    for (const name of ["EvidenceRegistry", "IEvidenceRegistry"]) {
-      rmSync(join(contractsOf(daemon), `${name}.json`));
+  /** Leaves of the deployment what Truffle recorded before there were the contracts. */
+  async function downgrade(daemon: Daemon, gone: readonly (typeof LATER)[number][]): Promise<void> {
+    for (const { name, column } of gone) {
+      for (const file of [name, `I${name}`]) rmSync(join(contractsOf(daemon), `${file}.json`));
+      await withDatabase({ DATA_DIR: daemon.dataDir }, (sql) =>
+        sql(`update identity set ${column} = null`),
+      );
     }
     expect(readDeployment(contractsOf(daemon), CHAIN_ID)).to.equal(undefined);
-    await withDatabase({ DATA_DIR: daemon.dataDir }, (sql) =>
-      sql("update identity set evidence_contract = null"),
-    );
   }
 
-  it("gets one at the next start, and keeps its AuditLog and its log", async () => {
-    const before = await startDaemon();
-    await before.grpc.recordEvent(EVENT);
-    await before.stop();
-    const old = readDeployment(contractsOf(before), CHAIN_ID);
-    await downgrade(before);
+  for (const gone of [LATER, LATER.slice(1)]) {
+    const names = gone.map(({ name }) => name).join(" and ");
 
-    const daemon = await startDaemon({ DATA_DIR: before.dataDir });
-    try {
-      const now = readDeployment(contractsOf(daemon), CHAIN_ID);
-      expect(now?.contract).to.equal(old?.contract);
-      expect(now?.evidence).to.match(/^0x[0-9a-f]{40}$/);
-      expect(now?.evidence).not.to.equal(old?.evidence);
-      const chain = web3Chain(daemon.rpcUrl);
-      expect(await chain.isEvidenceRegistry(now?.evidence ?? "")).to.equal(true);
-      expect(await chain.mayAnchor(now?.evidence ?? "", sealerIn(daemon))).to.equal(true);
-      const [identity] = await withDatabase({ DATA_DIR: daemon.dataDir }, (sql) =>
-        sql("select evidence_contract from identity"),
-      );
-      expect(identity?.["evidence_contract"]).to.equal(now?.evidence.slice(2));
-      await daemon.grpc.recordEvent(EVENT);
-      expect(await expectWhole(daemon)).to.have.length(2);
-    } finally {
-      await daemon.stop();
-    }
-  });
+    it(`gets ${names} at the next start, and keeps the rest and its log`, async () => {
+      const before = await startDaemon();
+      await before.grpc.recordEvent(EVENT);
+      await before.stop();
+      const old = readDeployment(contractsOf(before), CHAIN_ID)!;
+      await downgrade(before, gone);
+
+      const daemon = await startDaemon({ DATA_DIR: before.dataDir });
+      try {
+        const now = readDeployment(contractsOf(daemon), CHAIN_ID)!;
+        expect(now.contract).to.equal(old.contract);
+        const [identity] = await withDatabase({ DATA_DIR: daemon.dataDir }, (sql) =>
+          sql("select * from identity"),
+        );
+        for (const later of LATER) {
+          const { key, column } = later;
+          expect(now[key]).to.match(/^0x[0-9a-f]{40}$/);
+          expect(now[key] === old[key]).to.equal(!gone.includes(later));
+          expect(identity?.[column]).to.equal(now[key].slice(2));
+        }
+        const chain = web3Chain(daemon.rpcUrl);
+        expect(await chain.isEvidenceRegistry(now.evidence)).to.equal(true);
+        expect(await chain.mayAnchor(now.evidence, sealerIn(daemon))).to.equal(true);
+        expect(await chain.isSlaRegistry(now.sla)).to.equal(true);
+        expect(await chain.mayManage(now.sla, sealerIn(daemon))).to.equal(true);
+        await daemon.grpc.recordEvent(EVENT);
+        expect(await expectWhole(daemon)).to.have.length(2);
+      } finally {
+        await daemon.stop();
+      }
+    });
+  }
 
   /** The one account of the embedded chain. */
   function sealerIn({ dataDir }: Daemon): string {

@@ -13,7 +13,13 @@ import { hex0x, sha256, ZERO32 } from "../../src/core/bytes.js";
 import { randomOf, seedOfRun } from "../support/random.js";
 import type { Random } from "../support/random.js";
 
-const ID = { chainId: 1n, contract: `0x${"11".repeat(20)}`, log: ZERO32, evidence: undefined };
+const ID = {
+  chainId: 1n,
+  contract: `0x${"11".repeat(20)}`,
+  log: ZERO32,
+  evidence: undefined,
+  sla: undefined,
+};
 const RUNS = 200;
 const TURNS = 25;
 
@@ -55,7 +61,7 @@ class ForkingChain {
       const hash = hex0x(sha256(Buffer.from(`${this.#forks} ${number} ${parentHash}`)));
       const block = { number, hash, parentHash, time: number };
       const events = Array.from({ length: this.random.pick([0, 0, 1, 2]) }, (_, logIndex) =>
-        this.random.pick([sealed, anchored])(block, (this.#transactions += 1), logIndex),
+        this.random.pick([sealed, anchored, raised])(block, (this.#transactions += 1), logIndex),
       );
       this.blocks.push({ ...block, events });
     }
@@ -120,6 +126,14 @@ function anchored(block: Block, transaction: number, logIndex: number): Contract
     logIndex,
     ...placeIn(block, transaction),
   };
+}
+
+function raised(block: Block, transaction: number, logIndex: number): ContractEvent {
+  const subjectKey = sha256(Buffer.from(`subject ${transaction}`));
+  const change = { kind: "LEVEL_RAISED", level: 1, dueTime: block.time } as const;
+  const deadline = { subjectKey, cycle: 1, change, ref: ZERO32 };
+  const account = `0x${"33".repeat(20)}`;
+  return { type: "sla", ...deadline, account, logIndex, ...placeIn(block, transaction) };
 }
 
 function placeIn(block: Block, transaction: number) {

@@ -7,12 +7,14 @@ import { expect } from "chai";
 import type { Web3 } from "web3";
 import { auditLogAbi } from "../../gen/contracts/audit-log.js";
 import { evidenceRegistryAbi } from "../../gen/contracts/evidence-registry.js";
+import { slaRegistryAbi } from "../../gen/contracts/sla-registry.js";
 import { readDeployment, type Deployment } from "../../src/chain/deploy.js";
 import { hex0x, sha256, ZERO32 } from "../../src/core/bytes.js";
 import { connect, type AuditLog } from "../support/audit-log.js";
 import type { EvidenceRegistry } from "../support/evidence-registry.js";
 import { GANACHE_CHAIN_ID, startGanache, type TestChain } from "../support/ganache.js";
 import { repositoryRoot } from "../support/repository.js";
+import type { SLARegistry } from "../support/sla-registry.js";
 
 const run = promisify(execFile);
 
@@ -57,6 +59,7 @@ describe("truffle migrate --network anchord", function () {
     return {
       contract: /^BLOCKCHAIN_CONTRACT_ADDRESS=(0x[0-9a-fA-F]{40})$/m.exec(printed)?.[1] ?? printed,
       evidence: /^EVIDENCE_CONTRACT_ADDRESS=(0x[0-9a-fA-F]{40})$/m.exec(printed)?.[1] ?? printed,
+      sla: /^SLA_CONTRACT_ADDRESS=(0x[0-9a-fA-F]{40})$/m.exec(printed)?.[1] ?? printed,
     };
   }
 
@@ -64,9 +67,10 @@ describe("truffle migrate --network anchord", function () {
     return readDeployment(buildFolder, GANACHE_CHAIN_ID);
   }
 
-  const lowerCase = ({ contract, evidence }: Deployment) => ({
+  const lowerCase = ({ contract, evidence, sla }: Deployment) => ({
     contract: contract.toLowerCase(),
     evidence: evidence.toLowerCase(),
+    sla: sla.toLowerCase(),
   });
 
   function auditLogAt(address: string): AuditLog {
@@ -75,6 +79,10 @@ describe("truffle migrate --network anchord", function () {
 
   function registryAt(address: string): EvidenceRegistry {
     return new web3.eth.Contract(evidenceRegistryAbi, address) as unknown as EvidenceRegistry;
+  }
+
+  function slaRegistryAt(address: string): SLARegistry {
+    return new web3.eth.Contract(slaRegistryAbi, address) as unknown as SLARegistry;
   }
 
   it("deploys once, from the node's first account, and writes the addresses down", async () => {
@@ -92,6 +100,11 @@ describe("truffle migrate --network anchord", function () {
     expect(await registry.methods.contractName().call()).to.equal("anchord.EvidenceRegistry");
     expect(await registry.methods.hasRole(ADMIN_ROLE, account).call()).to.equal(true);
     expect(await registry.methods.hasRole(anchorerRole, account).call()).to.equal(true);
+    const slaRegistry = slaRegistryAt(deployed.sla);
+    const managerRole = await slaRegistry.methods.MANAGER_ROLE().call();
+    expect(await slaRegistry.methods.contractName().call()).to.equal("anchord.SLARegistry");
+    expect(await slaRegistry.methods.hasRole(ADMIN_ROLE, account).call()).to.equal(true);
+    expect(await slaRegistry.methods.hasRole(managerRole, account).call()).to.equal(true);
 
     const height = await web3.eth.getBlockNumber();
     expect(await migrate()).to.deep.equal(deployed);
@@ -101,28 +114,58 @@ describe("truffle migrate --network anchord", function () {
   it("deploys again on a chain of the same id that was started afresh", async () => {
     const before = recorded();
     expect(await web3.eth.getCode(before?.contract ?? "")).to.equal("0x");
-    const { contract, evidence } = await migrate();
-    expect(await web3.eth.getCode(contract)).to.not.equal("0x");
-    expect(await web3.eth.getCode(evidence)).to.not.equal("0x");
+    for (const address of Object.values(await migrate())) {
+      expect(await web3.eth.getCode(address)).to.not.equal("0x");
+    }
   });
 
-  it("adds EvidenceRegistry where there is AuditLog alone", async () => {
+  it("adds the registries where there is AuditLog alone", async () => {
     const first = await output({}, "--to", "1");
-    expect(first).to.contain("BLOCKCHAIN_CONTRACT_ADDRESS=").and.not.to.contain("EVIDENCE");
-    const { contract, evidence } = await migrate();
+    expect(first).to.match(/^BLOCKCHAIN_CONTRACT_ADDRESS=0x/m);
+    expect(first).not.to.match(/EVIDENCE_CONTRACT_ADDRESS|SLA_CONTRACT_ADDRESS/);
+    const { contract, evidence, sla } = await migrate();
     expect(first).to.contain(`BLOCKCHAIN_CONTRACT_ADDRESS=${contract}`);
     expect(await registryAt(evidence).methods.version().call()).to.equal(1n);
+    expect(await slaRegistryAt(sla).methods.version().call()).to.equal(1n);
   });
 
-  it("deploys EvidenceRegistry alone, where it is told to", async () => {
-    const printed = await output({}, "-f", "2");
-    expect(printed).to.match(/^EVIDENCE_CONTRACT_ADDRESS=0x/m);
-    expect(printed).not.to.contain("BLOCKCHAIN_CONTRACT_ADDRESS");
-    expect(await web3.eth.getBlockNumber()).to.equal(1n);
+  const alone = [
+    ["EvidenceRegistry", "EVIDENCE_CONTRACT_ADDRESS", ["-f", "2", "--to", "2"]],
+    ["SLARegistry", "SLA_CONTRACT_ADDRESS", ["-f", "3"]],
+  ] as const;
+  for (const [name, setting, options] of alone) {
+    it(`deploys ${name} alone, where it is told to`, async () => {
+      const printed = await output({}, ...options);
+      const settings = [...printed.matchAll(/^([A-Z_]+)=0x[0-9a-fA-F]{40}$/gm)];
+      expect(settings.map(([, found]) => found)).to.deep.equal([setting]);
+      expect(await web3.eth.getBlockNumber()).to.equal(1n);
+    });
+  }
+
+  it("does not take one contract for another, on a chain that was started afresh", async () => {
+    const before = lowerCase(await migrate());
+    await chain.stop();
+    chain = await startGanache();
+    web3 = connect(chain.url);
+    await output({}, "-f", "2", "--to", "2");
+    const there = await registryAt(before.contract).methods.contractName().call();
+    expect(there, "stands where AuditLog was").to.equal("anchord.EvidenceRegistry");
+
+    const { contract, evidence, sla } = await migrate();
+    expect(evidence.toLowerCase()).to.equal(before.contract);
+    expect(await auditLogAt(contract).methods.contractName().call()).to.equal("anchord.AuditLog");
+    const name = await slaRegistryAt(sla).methods.contractName().call();
+    expect(name).to.equal("anchord.SLARegistry");
   });
 
   it("signs with a key that the node does not have, and gives the roles away", async () => {
-    const [rich, sealer, admin, anchorer] = chain.accounts as [string, string, string, string];
+    const [rich, sealer, admin, anchorer, manager] = chain.accounts as [
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
     const key = hex0x(sha256(Buffer.from("a key of our own")));
     const deployer = web3.eth.accounts.privateKeyToAccount(key).address;
     const value = web3.utils.toWei("1", "ether");
@@ -131,10 +174,11 @@ describe("truffle migrate --network anchord", function () {
     const settings = {
       SEALER_ADDRESS: sealer,
       ANCHORER_ADDRESS: anchorer,
+      MANAGER_ADDRESS: manager,
       ADMIN_ADDRESS: admin,
       MINIMUM_DIFFICULTY: "2",
     };
-    const { contract, evidence } = await migrate({ PRIVATE_KEY: key, ...settings });
+    const { contract, evidence, sla } = await migrate({ PRIVATE_KEY: key, ...settings });
 
     const auditLog = auditLogAt(contract);
     const sealerRole = await auditLog.methods.SEALER_ROLE().call();
@@ -146,18 +190,26 @@ describe("truffle migrate --network anchord", function () {
     expect(await registry.methods.hasRole(anchorerRole, anchorer).call()).to.equal(true);
     expect(await registry.methods.hasRole(anchorerRole, sealer).call()).to.equal(false);
     expect(await registry.methods.hasRole(anchorerRole, deployer).call()).to.equal(false);
-    for (const { methods } of [auditLog, registry]) {
+    const slaRegistry = slaRegistryAt(sla);
+    const managerRole = await slaRegistry.methods.MANAGER_ROLE().call();
+    expect(await slaRegistry.methods.hasRole(managerRole, manager).call()).to.equal(true);
+    expect(await slaRegistry.methods.hasRole(managerRole, sealer).call()).to.equal(false);
+    expect(await slaRegistry.methods.hasRole(managerRole, deployer).call()).to.equal(false);
+    for (const { methods } of [auditLog, registry, slaRegistry]) {
       expect(await methods.hasRole(ADMIN_ROLE, admin).call()).to.equal(true);
       expect(await methods.hasRole(ADMIN_ROLE, deployer).call()).to.equal(false);
     }
   });
 
-  it("lets whoever seals anchor as well, unless it is told otherwise", async () => {
+  it("lets whoever seals anchor and manage as well, unless it is told otherwise", async () => {
     const [, sealer] = chain.accounts as [string, string];
-    const { evidence } = await migrate({ SEALER_ADDRESS: sealer });
+    const { evidence, sla } = await migrate({ SEALER_ADDRESS: sealer });
     const registry = registryAt(evidence);
     const role = await registry.methods.ANCHORER_ROLE().call();
     expect(await registry.methods.hasRole(role, sealer).call()).to.equal(true);
+    const slaRegistry = slaRegistryAt(sla);
+    const managerRole = await slaRegistry.methods.MANAGER_ROLE().call();
+    expect(await slaRegistry.methods.hasRole(managerRole, sealer).call()).to.equal(true);
   });
 
   it("fails, with nothing deployed, on a difficulty that is none", async () => {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import type { DescMessage, JsonObject, MessageInitShape } from "@bufbuild/protobuf";
-import { TimestampSchema } from "@bufbuild/protobuf/wkt";
+import { DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import canonicalize from "canonicalize";
 import { expect } from "chai";
@@ -14,8 +14,15 @@ import {
   ConfigChangeSchema,
   ContentStateSchema,
   CustomSchema,
+  DeadlineExtendedSchema,
+  DeadlineMetSchema,
+  DeadlinePausedSchema,
+  DeadlineRefusedSchema,
+  DeadlineResumedSchema,
+  DeadlineSetSchema,
   EvidenceAddedSchema,
   EvidenceCheckedSchema,
+  LevelRaisedSchema,
   LoginSchema,
   OrderSchema,
   Side,
@@ -28,8 +35,17 @@ import {
   TradeSchema,
 } from "../../gen/ts/anchord/v1/record_pb.js";
 import { hex } from "../../src/core/bytes.js";
+import { looksLikeCertificate } from "../../src/core/certificate-json.js";
 import { decodeEntry, encodeRecord } from "../../src/core/record.js";
 import type { Body, RecordDraft } from "../../src/core/record.js";
+import { web3Chain } from "../../src/chain/web3.js";
+import {
+  certificateVector,
+  certificateVectors,
+  checkCertificateText,
+  expectationArgs,
+} from "../support/certificates.js";
+import type { CertificateVector } from "../support/certificates.js";
 import { run } from "../support/run.js";
 import type { Ended } from "../support/run.js";
 import { serveChain } from "../support/scripted-chain.js";
@@ -73,6 +89,8 @@ const DECODE = `
 def plain(value):
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, float):
@@ -86,6 +104,26 @@ for line in sys.stdin:
         print("null")
 `;
 
+/** Prints the verdict on each text of standard input, or the step that failed, on a chain of vectors. */
+const checking = (file: string, chain: string) => `
+class Scripted(verify.Chain):
+    def ask(self, method, params, read):
+        if method == "eth_chainId":
+            return read(script["chainId"])
+        if method == "eth_getTransactionReceipt":
+            return read(script["transactions"].get(params[0]))
+        if method == "eth_getBlockByNumber":
+            return read(script["blocks"].get(params[0]))
+        found = [c for c in script["calls"] if (c["to"], c["data"]) == (params[0]["to"], params[0]["data"])]
+        return read(found[0].get("result", "0x") if found else "0x")
+script = json.load(open("docs/vectors/${file}.json", encoding="utf-8"))["chains"]["${chain}"]
+for line in sys.stdin:
+    try:
+        print(verify.check(json.loads(line), Scripted(""), {}, {"passed": verify.Steps()}))
+    except verify.Failed as failure:
+        print(failure.args[0])
+`;
+
 const BODY_ENUMS: Readonly<
   Record<string, { values: readonly { number: number; name: string }[] }>
 > = {
@@ -96,17 +134,23 @@ const BODY_ENUMS: Readonly<
   previousState: ContentStateSchema,
 };
 
+/** Numbers that are no doubles and no enums. */
+const INTEGERS: ReadonlySet<string> = new Set(["cycle", "level"]);
+
+/** A time or a duration in the form that DECODE prints. */
+function time(value: Pick<Timestamp, "seconds" | "nanos"> | undefined): unknown {
+  return { seconds: String(value?.seconds), nanos: String(value?.nanos) };
+}
+
 /** An entry in the form that DECODE prints. */
 function plain(entry: Entry): unknown {
-  const time = (value: Timestamp | undefined) => ({
-    seconds: String(value?.seconds),
-    nanos: String(value?.nanos),
-  });
   const { case: name, value } = entry.body as Body;
   const fields = Object.entries(value).flatMap(
     ([key, field]: [string, unknown]): [string, unknown][] => {
-      if (key.startsWith("$")) return [];
-      if (typeof field === "bigint") return [[snake(key), String(field)]];
+      if (key.startsWith("$") || field === undefined) return [];
+      if (typeof field === "bigint" || INTEGERS.has(key)) return [[snake(key), String(field)]];
+      if (Array.isArray(field)) return [[snake(key), (field as Timestamp[]).map(time)]];
+      if (typeof field === "object") return [[snake(key), time(field as Timestamp)]];
       if (typeof field !== "number") return [[snake(key), field]];
       const known = BODY_ENUMS[key];
       if (known === undefined) {
@@ -140,26 +184,30 @@ function snake(name: string): string {
 describe("examples/verify.py", function () {
   this.timeout(120_000);
   let node: Awaited<ReturnType<typeof serveChain>>;
+  let certificateNode: Awaited<ReturnType<typeof serveChain>>;
   let directory: string;
 
   before(async () => {
     node = await serveChain((name) => vectors.chains[name]);
+    certificateNode = await serveChain((name) => certificateVectors.chains[name]);
     directory = await mkdtemp(join(tmpdir(), "anchord-verify-"));
   });
   after(async () => {
     await node.close();
+    await certificateNode.close();
     await rm(directory, { recursive: true });
   });
 
   function verify(vector: ReceiptVector, ...options: string[]): Promise<Ended> {
-    const { chainId, contract, log } = vector.expect;
-    const expected = [
-      ...(chainId === undefined ? [] : ["--chain-id", chainId]),
-      ...(contract === undefined ? [] : ["--contract", contract]),
-      ...(log === undefined ? [] : ["--log", log]),
-    ];
-    const args = [SCRIPT, "-", "--rpc", `${node.url}/${vector.chain}`, ...expected, ...options];
+    const rpc = `${node.url}/${vector.chain}`;
+    const args = [SCRIPT, "-", "--rpc", rpc, ...expectationArgs(vector.expect), ...options];
     return run(PYTHON, args, JSON.stringify(vector.receipt));
+  }
+
+  function verifyCertificate(vector: CertificateVector, ...options: string[]): Promise<Ended> {
+    const rpc = `${certificateNode.url}/${vector.chain}`;
+    const args = [SCRIPT, "-", "--rpc", rpc, ...expectationArgs(vector.expect), ...options];
+    return run(PYTHON, args, JSON.stringify(vector.certificate));
   }
 
   describe("over every vector", () => {
@@ -240,40 +288,11 @@ describe("examples/verify.py", function () {
     const seed = Date.now() % 2 ** 31;
     console.log(`      seed ${seed}`);
     const valid = vectors.receipts.filter(({ verdict }) => verdict !== "invalid");
-    const texts = fc
-      .sample(
-        fc.tuple(
-          fc.nat(),
-          fc.array(fc.tuple(fc.nat(), fc.nat(), tampering), { minLength: 1, maxLength: 2 }),
-        ),
-        {
-          seed,
-          numRuns: 4000,
-        },
-      )
-      .map(([which, changes]) => {
-        const vector = valid[which % valid.length] as ReceiptVector;
-        return changes.reduce((text, [at, more, change]) => {
-          const from = at % text.length;
-          return change(text, from, more);
-        }, JSON.stringify(vector.receipt));
-      });
-    const snippet = `
-class Scripted(verify.Chain):
-    def ask(self, method, params, read):
-        if method == "eth_chainId":
-            return read(script["chainId"])
-        if method == "eth_getTransactionReceipt":
-            return read(script["transactions"].get(params[0]))
-        found = [c for c in script["calls"] if (c["to"], c["data"]) == (params[0]["to"], params[0]["data"])]
-        return read(found[0]["result"] if found else "0x")
-script = json.load(open("docs/vectors/receipts.json", encoding="utf-8"))["chains"]["log"]
-for line in sys.stdin:
-    try:
-        print(verify.check(json.loads(line), Scripted(""), {}, {"passed": ()}))
-    except verify.Failed as failure:
-        print(failure.args[0])
-`;
+    const texts = tampered(
+      valid.map((vector) => JSON.stringify(vector.receipt)),
+      { seed, numRuns: 4000 },
+    );
+    const snippet = checking("receipts", "log");
     const found = await feed(
       snippet,
       texts.map((text) => JSON.stringify(text)),
@@ -286,6 +305,72 @@ for line in sys.stdin:
       expect(found[i], `seed ${seed}, ${text}`).to.equal(expected);
     }
     expect([...steps]).to.include.members(["format", "entry", "root", "head", "anchor"]);
+  });
+
+  it("gives the core's verdict and step on certificates that were tampered with", async () => {
+    const seed = Date.now() % 2 ** 31;
+    console.log(`      seed ${seed}`);
+    const chain = web3Chain(`${certificateNode.url}/registry`);
+    const { slaCycle } = chain;
+    // Of deadlines that are not scripted, the node does not say as a registry does that there are none.
+    chain.slaCycle = (...which) => slaCycle(...which).catch(() => undefined);
+    const valid = certificateVectors.certificates.filter(({ verdict }) => verdict === "valid");
+    const texts = tampered(
+      valid.map(({ certificate }) => JSON.stringify(certificate)),
+      { seed, numRuns: 1500 },
+    );
+    const found = await feed(
+      checking("sla-certificates", "registry"),
+      texts.map((text) => JSON.stringify(text)),
+    );
+    const steps = new Set<string>();
+    for (const [i, text] of texts.entries()) {
+      const isCertificate = looksLikeCertificate(text);
+      const ours = isCertificate
+        ? await checkCertificateText(text, chain)
+        : await checkText(text, chainScript("log"));
+      const expected = ours.verdict === "invalid" ? ours.step : ours.verdict;
+      steps.add(expected);
+      expect(found[i], `seed ${seed}, ${text}`).to.equal(expected);
+    }
+    expect([...steps]).to.include.members(["format", "verdict", "cycle", "set/entry", "set/root"]);
+  });
+
+  describe("over every vector of certificates", () => {
+    for (const vector of certificateVectors.certificates) {
+      it(`${vector.name}: ${vector.failedStep ?? vector.verdict}`, async () => {
+        const ended = await verifyCertificate(vector, "--json");
+        expect(ended.stderr).to.equal("");
+        const result = JSON.parse(ended.stdout) as Result;
+        expect([result.verdict, result.failed_step, ended.code]).to.deep.equal([
+          vector.verdict,
+          vector.failedStep,
+          vector.exitCode,
+        ]);
+      });
+    }
+  });
+
+  it("prints a certificate, the records that it proves, each step and how the deadline ended", async () => {
+    const { stdout } = await verifyCertificate(certificateVector("valid_met_in_time"));
+    expect(stdout).to.match(/^subject +complaint\/ABC12345$/m);
+    expect(stdout).to.match(/^deadline +2026-02-03T12:00:00Z$/m);
+    expect(stdout).to.match(/^set\.deadline_set\.ladder +0 s, 86400 s, 259200 s$/m);
+    expect(stdout).to.match(/^meet\.deadline_met\.reason +paid back$/m);
+    expect(stdout).to.match(/^cycle +ok\nblock +ok\nset\/format +ok$/m);
+    expect(stdout).to.match(/^set +ok\nmeet\/format +ok$/m);
+    expect(stdout).to.match(/^VALID: the deadline .* was met in time, at 2026-02-03T11:59:59Z /m);
+    expect(stdout).to.include("--chain-id, --contract, --log, --registry");
+    const since = await verifyCertificate(certificateVector("valid_met_since"));
+    expect(since.stdout).to.match(/was broken, at 2026-03-01T12:00:00Z .*met late since, at 2026-/);
+    expect(since.stdout).to.include("not given: --chain-id, --registry");
+  });
+
+  it("ends with 2 where a registry is expected of a receipt", async () => {
+    const registry = ["--registry", `0x${"00".repeat(20)}`];
+    const { code, stderr } = await verify(receiptVector("valid_threat"), ...registry);
+    expect(code).to.equal(2);
+    expect(stderr).to.include("--registry is for certificates");
   });
 
   it("writes numbers as RFC 8785 asks", async () => {
@@ -496,6 +581,22 @@ for line in sys.stdin:
 
 // ---- Random tampering and random drafts ------------------------------------------------------------------------------
 
+/** Texts that were changed once or twice. */
+function tampered(
+  valid: readonly string[],
+  options: { readonly seed: number; readonly numRuns: number },
+): string[] {
+  const changes = fc.array(fc.tuple(fc.nat(), fc.nat(), tampering), { minLength: 1, maxLength: 2 });
+  return fc
+    .sample(fc.tuple(fc.nat(), changes), options)
+    .map(([which, made]) =>
+      made.reduce<string>(
+        (text, [at, more, change]) => change(text, at % text.length, more),
+        valid[which % valid.length] as string,
+      ),
+    );
+}
+
 type Tampering = (text: string, at: number, more: number) => string;
 
 /** Changes of a receipt's JSON: most of them keep it JSON, and reach the later steps. */
@@ -568,6 +669,17 @@ const deal = {
   quantity: amount,
   price: fc.double({ noNaN: true, noDefaultInfinity: true }),
 };
+const arbitraryTime = fc
+  .tuple(fc.integer({ min: 0, max: 7258118399 }), fc.nat(999_999_999))
+  .map(([seconds, nanos]) => create(TimestampSchema, { seconds: BigInt(seconds), nanos }));
+const optionalTime = fc.option(arbitraryTime, { nil: undefined });
+const ladder = fc.array(
+  fc
+    .tuple(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), fc.integer())
+    .map(([seconds, nanos]) => create(DurationSchema, { seconds, nanos })),
+  { maxLength: 8 },
+);
+const count = fc.nat(2 ** 31 - 1).map((half) => 2 * half + (half % 2));
 const arbitraryBody: fc.Arbitrary<Body> = fc.oneof(
   body("threat", ThreatSchema, {
     score: fc.double({ min: 0, max: 1, noNaN: true }),
@@ -626,15 +738,29 @@ const arbitraryBody: fc.Arbitrary<Body> = fc.oneof(
     previousState: contentState,
     size,
   }),
+  body("deadlineSet", DeadlineSetSchema, {
+    deadline: optionalTime,
+    ladder,
+    cause: text(64),
+    details: free,
+  }),
+  body("deadlineExtended", DeadlineExtendedSchema, { deadline: optionalTime, reason: text(40) }),
+  body("deadlinePaused", DeadlinePausedSchema, { reason: text(40) }),
+  body("deadlineResumed", DeadlineResumedSchema, { reason: text(40) }),
+  body("deadlineMet", DeadlineMetSchema, { reason: text(40), cause: text(64) }),
+  body("levelRaised", LevelRaisedSchema, {
+    cycle: count,
+    level: count,
+    dueTime: optionalTime,
+    raiseTime: optionalTime,
+  }),
+  body("deadlineRefused", DeadlineRefusedSchema, { recordId: text(64), reason: text(40) }),
 );
-const arbitraryTime = fc
-  .tuple(fc.integer({ min: 0, max: 7258118399 }), fc.nat(999_999_999))
-  .map(([seconds, nanos]) => create(TimestampSchema, { seconds: BigInt(seconds), nanos }));
 const arbitraryDraft: fc.Arbitrary<RecordDraft> = fc.record({
   caller: text(16),
   subject: text(40),
   actor: text(40),
-  occurTime: fc.option(arbitraryTime, { nil: undefined }),
+  occurTime: optionalTime,
   body: arbitraryBody,
   request: fc.option(
     fc.record({

@@ -63,7 +63,8 @@ async function all(client: EvidenceClient): Promise<Evidence[]> {
 async function anchorsOf(daemon: Daemon, evidence: string) {
   const chain = web3Chain(daemon.rpcUrl);
   const { number } = await chain.latestBlock();
-  const events = await chain.events({ ...(await logOf(daemon)), evidence }, 0, number);
+  const of = { ...(await logOf(daemon)), evidence, sla: undefined };
+  const events = await chain.events(of, 0, number);
   return events.filter((event) => event.type === "evidence");
 }
 

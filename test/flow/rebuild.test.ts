@@ -35,12 +35,17 @@ const COMES_BACK = {
   identity: ["deploy_block"], // the first seal's block is as good a place to begin
   evidence: ["id", "group_number", "check_time"], // its order is that of the log, its operations begin anew
   strange_anchors: [],
+  sla_events: ["id", "record_id"], // a record that the chain called for is found again once it is followed
+  sla_changes: ["id"], // its order is that of the log
+  slas: ["id", "record_id"],
   chain_position: ["moves"], // each step of following counts, and rebuilding makes fewer
 } as const satisfies Partial<Record<keyof Tables, readonly string[]>>;
 
 /** What a rebuilt database begins anew, and why. */
 const BEGINS_ANEW = {
   operations: "signed calls and their history are the sealer's own notes",
+  sla_policy: "policies look at what is recorded from then on",
+  escalations: "what one call escalated is the keeper's own note",
   subscriptions: "positions of named subscriptions are the consumers' own",
   leases: "who leads is a matter of the moment",
   audit: "the auditor looks at a new database from the start",

@@ -64,7 +64,7 @@ describe("Calls of two kinds from one account", function () {
     const genesisHash = await chain.genesisHash();
     const chainId = await chain.chainId();
     identity = {
-      ...{ chainId, contract, evidence: undefined, log: randomBytes(32) },
+      ...{ chainId, contract, evidence: undefined, sla: undefined, log: randomBytes(32) },
       ...{ genesisHash, deployBlock: 1 },
     };
   });

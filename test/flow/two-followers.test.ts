@@ -13,7 +13,13 @@ import { migrate } from "../../src/store/migrations.js";
 import { temporaryFolder } from "../support/daemon.js";
 import { sharedMysql } from "../support/mysql.js";
 
-const LOG = { chainId: 1n, contract: `0x${"11".repeat(20)}`, log: ZERO32, evidence: undefined };
+const LOG = {
+  chainId: 1n,
+  contract: `0x${"11".repeat(20)}`,
+  log: ZERO32,
+  evidence: undefined,
+  sla: undefined,
+};
 const OPTIONS = { confirmations: 12, asksFinalized: false, range: 10, trustsShorter: false };
 const BATCHES = 3;
 

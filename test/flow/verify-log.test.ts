@@ -86,7 +86,7 @@ const TABLES = {
   },
   identity: {
     key: "id",
-    derived: ["chain_id", "contract", "evidence_contract", "log", "genesis_hash"],
+    derived: ["chain_id", "contract", "evidence_contract", "sla_contract", "log", "genesis_hash"],
     free: ["deploy_block"],
   },
   evidence: {
@@ -890,6 +890,7 @@ function identityIn(row: Row) {
     chainId: BigInt(row["chain_id"] as string),
     contract: hex0x(row["contract"] as Uint8Array),
     evidence: hex0x(row["evidence_contract"] as Uint8Array),
+    sla: hex0x(row["sla_contract"] as Uint8Array),
     log: row["log"] as Uint8Array,
     genesisHash: hex0x(row["genesis_hash"] as Uint8Array),
   };

@@ -269,6 +269,7 @@ for (const { name, settings } of DATABASES) {
           chainId: 1337n,
           contract: `0x${"11".repeat(20)}`,
           evidence: undefined,
+          sla: undefined,
           log: sha256(Buffer.from("log")),
           genesisHash: `0x${hex(sha256(Buffer.from("genesis")))}`,
           deployBlock: 1,

@@ -9,6 +9,8 @@ import type { EvidenceRegistry } from "./evidence-registry.js";
 import { startGanache } from "./ganache.js";
 import type { GanacheOptions } from "./ganache.js";
 import { repositoryRoot } from "./repository.js";
+import { deploySLARegistry } from "./sla-registry.js";
+import type { SLARegistry } from "./sla-registry.js";
 
 /** A chain of the tests' own with the contracts on it, for daemons that are told of an external node. */
 export interface ExternalChain {
@@ -19,9 +21,12 @@ export interface ExternalChain {
   readonly registry: EvidenceRegistry;
   /** Address of EvidenceRegistry: 0x and 40 lower-case hex digits. */
   readonly evidence: string;
+  readonly slaRegistry: SLARegistry;
+  /** Address of SLARegistry: 0x and 40 lower-case hex digits. */
+  readonly sla: string;
   /** Unlocked: may grant and revoke the roles. */
   readonly admin: string;
-  /** The account that daemons seal and anchor with. */
+  /** The account that daemons seal, anchor and manage deadlines with. */
   readonly sealer: string;
   /** The settings of a daemon that seals there. */
   readonly environment: Readonly<Record<string, string>>;
@@ -88,6 +93,8 @@ async function withContracts({ url, accounts, privateKeys, stop }: Node): Promis
   const contract = auditLog.options.address?.toLowerCase() ?? "";
   const registry = await deployEvidenceRegistry(web3, admin, sealer);
   const evidence = registry.options.address?.toLowerCase() ?? "";
+  const slaRegistry = await deploySLARegistry(web3, admin, sealer);
+  const sla = slaRegistry.options.address?.toLowerCase() ?? "";
   const rpc = <T>(method: string, ...params: readonly unknown[]) => callRpc<T>(url, method, params);
   return {
     url,
@@ -95,9 +102,11 @@ async function withContracts({ url, accounts, privateKeys, stop }: Node): Promis
     contract,
     registry,
     evidence,
+    slaRegistry,
+    sla,
     admin,
     sealer,
-    environment: environmentFor(url, { contract, evidence }, privateKeys[1] ?? ""),
+    environment: environmentFor(url, { contract, evidence, sla }, privateKeys[1] ?? ""),
     rpc,
     mine: async (blocks) => {
       for (let i = 0; i < blocks; i++) await rpc("evm_mine");
@@ -109,13 +118,14 @@ async function withContracts({ url, accounts, privateKeys, stop }: Node): Promis
 /** The settings of a daemon that seals on an external chain. */
 function environmentFor(
   url: string,
-  { contract, evidence }: Pick<ExternalChain, "contract" | "evidence">,
+  { contract, evidence, sla }: Pick<ExternalChain, "contract" | "evidence" | "sla">,
   privateKey: string,
 ) {
   return {
     BLOCKCHAIN_RPC_URL: url,
     BLOCKCHAIN_CONTRACT_ADDRESS: contract,
     EVIDENCE_CONTRACT_ADDRESS: evidence,
+    SLA_CONTRACT_ADDRESS: sla,
     PRIVATE_KEY: privateKey,
     LOG_LEVEL: "error",
   };

@@ -52,7 +52,7 @@ function oneAtATime(provider: Provider): void {
   let isStopped = false;
   provider._requestRaw = (request) => {
     const { method } = request;
-    if (/^miner_st/.test(method)) isStopped = method === "miner_stop";
+    if (method.startsWith("miner_st")) isStopped = method === "miner_stop";
     if (isStopped || !/^(eth_send|evm_mine)/.test(method)) return ask(request);
     const asked = last.then(() => ask(request));
     last = asked.then(({ value }) => Promise.race([value, delay(500)])).catch(() => undefined);

@@ -87,7 +87,11 @@ export async function logOf({ grpc }: Daemon): Promise<LogId> {
 export async function sealsOf(daemon: Daemon): Promise<SealedEvent[]> {
   const chain = web3Chain(daemon.rpcUrl);
   const { number } = await chain.latestBlock();
-  const events = await chain.events({ ...(await logOf(daemon)), evidence: undefined }, 0, number);
+  const events = await chain.events(
+    { ...(await logOf(daemon)), evidence: undefined, sla: undefined },
+    0,
+    number,
+  );
   return events.filter((event) => event.type === "sealed");
 }
 

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import type { ReceiptChain } from "../../src/core/receipt.js";
 import { hex, unhex } from "../../src/core/bytes.js";
 
-/** What a scripted node answers: the form of `chains` in docs/vectors/receipts.json. */
+/** What a scripted node answers: the form of `chains` in docs/vectors. */
 export interface ChainScript {
   readonly chainId: string;
   readonly calls: readonly {
@@ -12,12 +12,19 @@ export interface ChainScript {
     readonly result?: string;
     readonly error?: object;
   }[];
-  readonly transactions: Readonly<Record<string, { blockNumber: string; blockHash: string }>>;
+  readonly transactions: Readonly<
+    Record<string, { blockNumber: string; blockHash: string; logs?: readonly object[] }>
+  >;
+  /** By their numbers; only where certificates need them. */
+  readonly blocks?: Readonly<Record<string, object>>;
 }
 
 type Answer = { readonly result: unknown } | { readonly error: object };
 
-/** The answer to one JSON-RPC request. Calls and transactions that are not scripted: 0x and null. */
+/** What a node tells of a transaction besides what is scripted. */
+const MINED = { status: "0x1", gasUsed: "0x0", logs: [] };
+
+/** The answer to one JSON-RPC request. What is not scripted: 0x for calls, else null. */
 export function answerOf(script: ChainScript, method: string, params: readonly unknown[]): Answer {
   switch (method) {
     case "eth_chainId":
@@ -27,8 +34,12 @@ export function answerOf(script: ChainScript, method: string, params: readonly u
       const call = script.calls.find((known) => known.to === to && known.data === data);
       return call?.error ? { error: call.error } : { result: call?.result ?? "0x" };
     }
-    case "eth_getTransactionReceipt":
-      return { result: script.transactions[params[0] as string] ?? null };
+    case "eth_getTransactionReceipt": {
+      const found = script.transactions[params[0] as string];
+      return { result: found === undefined ? null : { ...MINED, ...found } };
+    }
+    case "eth_getBlockByNumber":
+      return { result: script.blocks?.[params[0] as string] ?? null };
     default:
       return { error: { code: -32601, message: `no method ${method}` } };
   }

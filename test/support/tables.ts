@@ -33,6 +33,11 @@ const ORDER = {
   audit: "id",
   evidence: "id",
   strange_anchors: "subject_key, digest",
+  sla_events: "block_number, log_index",
+  sla_changes: "id",
+  slas: "id",
+  escalations: "number",
+  sla_policy: "id",
 } as const satisfies Record<keyof Tables, string>;
 
 /** The columns that hold text; MySQL gives their bytes. */
@@ -53,6 +58,7 @@ const TEXT_COLUMNS: ReadonlySet<string> = new Set([
   "problem",
   "content",
   "cid",
+  "ladder",
 ]);
 
 /** Lends the database that a daemon's settings lead to. Requires that its schema was made. */

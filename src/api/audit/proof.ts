@@ -64,6 +64,8 @@ export function proofHandlers(log: AuditLog): Handlers {
           batchesMended: BigInt(counts.batchesMended),
           evidenceFound: BigInt(counts.evidenceFound),
           evidenceMended: BigInt(counts.evidenceMended),
+          deadlinesFound: BigInt(counts.deadlinesFound),
+          deadlinesMended: BigInt(counts.deadlinesMended),
           done,
         };
       }

@@ -1,18 +1,9 @@
 import { hex, unhex } from "../../core/bytes.js";
 import { AnchordError } from "../../core/errors.js";
-import { subjectKey } from "../../core/evidence.js";
 import type { Database } from "../../store/database.js";
 import { evidenceByRecord, listEvidence } from "../../store/evidence.js";
 import type { StoredEvidence } from "../../store/evidence.js";
-
-/**
- * What a subject may be called on chain. One of 64 hex digits may also be a key itself, as evidence is
- * listed that somebody anchored without this service.
- */
-export function keysOf(subject: string): Uint8Array[] {
-  const key = subjectKey(subject);
-  return /^[0-9a-fA-F]{64}$/.test(subject) ? [key, unhex(subject)] : [key];
-}
+import { keysOf } from "../subject-keys.js";
 
 /** Evidence by its id in hex. Throws EVIDENCE_NOT_FOUND. */
 export async function requireEvidence(database: Database, id: string): Promise<StoredEvidence> {

@@ -7,17 +7,16 @@ import type {
 } from "../../../gen/ts/anchord/v1/evidence_pb.js";
 import { EntrySchema } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import type { Entry } from "../../../gen/ts/anchord/v1/receipt_pb.js";
-import { ContentState, RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
+import { ContentState } from "../../../gen/ts/anchord/v1/record_pb.js";
 import { hex, hex0x } from "../../core/bytes.js";
 import { bodyOf } from "../../core/record.js";
 import type { Body } from "../../core/record.js";
 import type { EvidenceRoom } from "../../flow/evidence.js";
-import { chainPosition } from "../../store/chain-position.js";
-import type { Database } from "../../store/database.js";
 import type { StoredEvidence, StoredEvidenceAnchor } from "../../store/evidence.js";
 import { failureReasons } from "../../store/operations.js";
 import { entriesById } from "../../store/records.js";
 import { secondsOf } from "../convert.js";
+import { lastFinal, stateIn } from "../finality.js";
 
 /** Evidence as callers see it. */
 export type EvidenceMessage = MessageInitShape<typeof EvidenceSchema>;
@@ -50,20 +49,6 @@ export async function evidenceMessages(
   ]);
   const surroundings = { finalNumber, entries, failures, gatewayUrl };
   return evidence.map((each) => evidenceMessage(each, surroundings));
-}
-
-/** The number of the last block that is final; −1 before there is one. */
-export async function lastFinal(database: Database): Promise<number> {
-  return (await chainPosition(database))?.finalNumber ?? -1;
-}
-
-/** How far an anchor has come. */
-export function anchorState(
-  anchor: StoredEvidenceAnchor | undefined,
-  finalNumber: number,
-): RecordState {
-  if (anchor === undefined) return RecordState.ACCEPTED;
-  return anchor.blockNumber <= finalNumber ? RecordState.FINAL : RecordState.ANCHORED;
 }
 
 /** What of an anchor only those know who have followed the chain. */
@@ -104,7 +89,7 @@ function evidenceMessage(
     actor: entry.actor,
     occurTime: entry.occurTime,
     acceptTime: entry.acceptTime,
-    state: anchorState(anchor, finalNumber),
+    state: stateIn(anchor?.blockNumber, finalNumber),
     anchor: anchor && anchorMessage(anchor),
     failure: (isFailing ? failures.get(group) : undefined) ?? "",
     content: {

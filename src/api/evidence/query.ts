@@ -14,7 +14,8 @@ import type { Database } from "../../store/database.js";
 import { listEvidence } from "../../store/evidence.js";
 import type { EvidenceQuery, StoredEvidence } from "../../store/evidence.js";
 import { pageSize, pageToken, parsePageToken } from "../page-token.js";
-import { keysOf, requireEvidence, requireEvidenceOf } from "./find.js";
+import { keysOf } from "../subject-keys.js";
+import { requireEvidence, requireEvidenceOf } from "./find.js";
 import { evidenceMessages } from "./message.js";
 
 type Handlers = Pick<ServiceImpl<typeof EvidenceService>, "getEvidence" | "listEvidence">;

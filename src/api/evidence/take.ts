@@ -12,9 +12,10 @@ import { evidenceByKey } from "../../store/evidence.js";
 import type { EvidenceKey, StoredEvidence } from "../../store/evidence.js";
 import { callerKey } from "../auth.js";
 import { beforeDeadline } from "../deadline.js";
+import { lastFinal, stateIn } from "../finality.js";
 import { declaredIn, noMoreThan, requireDeclared } from "./declared.js";
 import { anchorDraft, uploadDraft } from "./draft.js";
-import { anchorState, evidenceMessages, lastFinal } from "./message.js";
+import { evidenceMessages } from "./message.js";
 import type { EvidenceMessage } from "./message.js";
 import { requireCaller, takeParts } from "./parts.js";
 import { requireConfigured } from "./registry.js";
@@ -93,7 +94,7 @@ async function awaitState(
   const { database, watch } = room.log;
   const isMet = async () => {
     const { anchor } = await requireStored(room, key);
-    return anchorState(anchor, await lastFinal(database)) >= waitFor;
+    return stateIn(anchor?.blockNumber, await lastFinal(database)) >= waitFor;
   };
   await beforeDeadline(context, (signal) => watch.until(isMet, signal));
 }

@@ -17,6 +17,7 @@ import { DerivedLeaves, leafProblems, readEntry, rowProblems } from "./record.js
 import type { Before } from "./record.js";
 import { RequestCheck } from "./requests.js";
 import type { ReadRecord } from "./requests.js";
+import { SlaCheck } from "./sla.js";
 
 /** How far a verification has come, and what it found since the last time. */
 export interface VerifyProgress {
@@ -57,7 +58,7 @@ export async function* verifyLog(
   if (range.last === 0) {
     for await (const found of check.unsealed(last + 1, length)) yield tally.add(found);
     if (first === 1) yield tally.add({ problems: await check.strayRequests(length) });
-    for await (const problems of check.strayEvidence()) yield tally.add({ problems });
+    for await (const problems of check.strays()) yield tally.add({ problems });
     yield tally.add({ problems: await check.position() });
   }
   yield { ...tally.add({}), done: true };
@@ -115,6 +116,7 @@ class LogCheck {
   readonly #requests: RequestCheck;
   readonly #batches: BatchCheck;
   readonly #evidence: EvidenceCheck;
+  readonly #slas: SlaCheck;
 
   constructor(
     private readonly database: Database,
@@ -124,6 +126,7 @@ class LogCheck {
     this.#requests = new RequestCheck(database);
     this.#batches = new BatchCheck(database, chain, identity);
     this.#evidence = new EvidenceCheck(database, chain, identity);
+    this.#slas = new SlaCheck(database, chain, identity);
   }
 
   /** Request ids that belong to no record. Requires that every batch was checked. */
@@ -131,9 +134,10 @@ class LogCheck {
     return this.#requests.strays(length);
   }
 
-  /** Evidence that belongs to no record, and anchors that have none. */
-  strayEvidence(): AsyncGenerator<Problem[]> {
-    return this.#evidence.strays();
+  /** Evidence and deadlines that belong to no record, and anchors that have none. */
+  async *strays(): AsyncGenerator<Problem[]> {
+    yield* this.#evidence.strays();
+    yield* this.#slas.strays();
   }
 
   /** Everything about one batch that is on the chain. */
@@ -223,12 +227,13 @@ class LogCheck {
   async #identity(): Promise<Problem[]> {
     const stored = await storedIdentity(this.database);
     if (stored === undefined) return [problem(0, "identity.id", "the row is missing")];
-    const { chainId, genesisHash, contract, evidence, log } = this.identity;
+    const { chainId, genesisHash, contract, evidence, sla, log } = this.identity;
     return [
       ...compare(0, "identity.chain_id", stored.chainId, chainId),
       ...compare(0, "identity.genesis_hash", stored.genesisHash, genesisHash),
       ...compare(0, "identity.contract", stored.contract, contract),
       ...compare(0, "identity.evidence_contract", stored.evidence ?? "none", evidence ?? "none"),
+      ...compare(0, "identity.sla_contract", stored.sla ?? "none", sla ?? "none"),
       ...compare(0, "identity.log", stored.log, log),
     ];
   }
@@ -305,7 +310,7 @@ class LogCheck {
     );
   }
 
-  /** Columns of records, their requests and their evidence that do not follow from the entries. */
+  /** Columns of records, their requests, evidence and deadlines that do not follow from the entries. */
   async #columnProblems(rows: readonly RecordRow[], batch: number): Promise<Problem[]> {
     const problems: Problem[] = [];
     const read: ReadRecord[] = [];
@@ -324,6 +329,7 @@ class LogCheck {
       ...problems,
       ...(await this.#requests.check(asked, batch)),
       ...(await this.#evidence.check(read, batch)),
+      ...(await this.#slas.check(read, batch)),
     ];
   }
 }

@@ -277,7 +277,9 @@ class RecordFilter(google.protobuf.message.Message):
 
     type: typing.Text
     """The record type: "threat", "trade", "order", "system_change", "login", "config_change",
-    "complaint", "evidence_added", "evidence_checked", or the type of a custom record.
+    "complaint", "evidence_added", "evidence_checked", "deadline_set", "deadline_extended",
+    "deadline_paused", "deadline_resumed", "deadline_met", "level_raised", "deadline_refused", or the type
+    of a custom record.
     """
 
     actor: typing.Text
@@ -682,6 +684,8 @@ class SyncBlocksResponse(google.protobuf.message.Message):
     DONE_FIELD_NUMBER: builtins.int
     EVIDENCE_FOUND_FIELD_NUMBER: builtins.int
     EVIDENCE_MENDED_FIELD_NUMBER: builtins.int
+    DEADLINES_FOUND_FIELD_NUMBER: builtins.int
+    DEADLINES_MENDED_FIELD_NUMBER: builtins.int
     block_number: builtins.int
     """Last block that was read."""
 
@@ -706,6 +710,12 @@ class SyncBlocksResponse(google.protobuf.message.Message):
     evidence_mended: builtins.int
     """Of those, anchors that the database missed or had at another place, and that were mended."""
 
+    deadlines_found: builtins.int
+    """Changes of deadlines found in them so far."""
+
+    deadlines_mended: builtins.int
+    """Of those, changes that the database missed or had at another place, and that were mended."""
+
     def __init__(self,
         *,
         block_number: builtins.int = ...,
@@ -716,8 +726,10 @@ class SyncBlocksResponse(google.protobuf.message.Message):
         done: builtins.bool = ...,
         evidence_found: builtins.int = ...,
         evidence_mended: builtins.int = ...,
+        deadlines_found: builtins.int = ...,
+        deadlines_mended: builtins.int = ...,
         ) -> None: ...
-    def ClearField(self, field_name: typing_extensions.Literal["batches_found",b"batches_found","batches_mended",b"batches_mended","block_number",b"block_number","blocks_read",b"blocks_read","blocks_total",b"blocks_total","done",b"done","evidence_found",b"evidence_found","evidence_mended",b"evidence_mended"]) -> None: ...
+    def ClearField(self, field_name: typing_extensions.Literal["batches_found",b"batches_found","batches_mended",b"batches_mended","block_number",b"block_number","blocks_read",b"blocks_read","blocks_total",b"blocks_total","deadlines_found",b"deadlines_found","deadlines_mended",b"deadlines_mended","done",b"done","evidence_found",b"evidence_found","evidence_mended",b"evidence_mended"]) -> None: ...
 global___SyncBlocksResponse = SyncBlocksResponse
 
 class SealNowRequest(google.protobuf.message.Message):

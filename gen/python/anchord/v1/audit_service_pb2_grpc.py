@@ -177,17 +177,17 @@ class AuditServiceServicer(object):
 
     def VerifyLog(self, request, context):
         """Compares the database with the chain, batch by batch: entries with leaves, leaves with the roots
-        on chain, evidence with its records and with the registry, and every column that derives from any
-        of them. Names everything that does not hold. Fails with CHAIN_UNAVAILABLE.
+        on chain, evidence and deadlines with their records and with the registries, and every column that
+        derives from any of them. Names everything that does not hold. Fails with CHAIN_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SyncBlocks(self, request, context):
-        """Reads a range of blocks again and mends what the database missed of them: batches, and where they
-        and evidence stand on the chain. Following does this by itself; this is for a node that once left
-        something out.
+        """Reads a range of blocks again and mends what the database missed of them: batches, where they and
+        evidence stand on the chain, and what became of deadlines. Following does this by itself; this is for
+        a node that once left something out.
         Fails with CHAIN_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

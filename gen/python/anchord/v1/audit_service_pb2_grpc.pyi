@@ -79,16 +79,16 @@ class AuditServiceStub:
         anchord.v1.audit_service_pb2.VerifyLogRequest,
         anchord.v1.audit_service_pb2.VerifyLogResponse]
     """Compares the database with the chain, batch by batch: entries with leaves, leaves with the roots
-    on chain, evidence with its records and with the registry, and every column that derives from any
-    of them. Names everything that does not hold. Fails with CHAIN_UNAVAILABLE.
+    on chain, evidence and deadlines with their records and with the registries, and every column that
+    derives from any of them. Names everything that does not hold. Fails with CHAIN_UNAVAILABLE.
     """
 
     SyncBlocks: grpc.UnaryStreamMultiCallable[
         anchord.v1.audit_service_pb2.SyncBlocksRequest,
         anchord.v1.audit_service_pb2.SyncBlocksResponse]
-    """Reads a range of blocks again and mends what the database missed of them: batches, and where they
-    and evidence stand on the chain. Following does this by itself; this is for a node that once left
-    something out.
+    """Reads a range of blocks again and mends what the database missed of them: batches, where they and
+    evidence stand on the chain, and what became of deadlines. Following does this by itself; this is for
+    a node that once left something out.
     Fails with CHAIN_UNAVAILABLE.
     """
 
@@ -208,8 +208,8 @@ class AuditServiceServicer(metaclass=abc.ABCMeta):
         context: grpc.ServicerContext,
     ) -> typing.Iterator[anchord.v1.audit_service_pb2.VerifyLogResponse]:
         """Compares the database with the chain, batch by batch: entries with leaves, leaves with the roots
-        on chain, evidence with its records and with the registry, and every column that derives from any
-        of them. Names everything that does not hold. Fails with CHAIN_UNAVAILABLE.
+        on chain, evidence and deadlines with their records and with the registries, and every column that
+        derives from any of them. Names everything that does not hold. Fails with CHAIN_UNAVAILABLE.
         """
         pass
 
@@ -218,9 +218,9 @@ class AuditServiceServicer(metaclass=abc.ABCMeta):
         request: anchord.v1.audit_service_pb2.SyncBlocksRequest,
         context: grpc.ServicerContext,
     ) -> typing.Iterator[anchord.v1.audit_service_pb2.SyncBlocksResponse]:
-        """Reads a range of blocks again and mends what the database missed of them: batches, and where they
-        and evidence stand on the chain. Following does this by itself; this is for a node that once left
-        something out.
+        """Reads a range of blocks again and mends what the database missed of them: batches, where they and
+        evidence stand on the chain, and what became of deadlines. Following does this by itself; this is for
+        a node that once left something out.
         Fails with CHAIN_UNAVAILABLE.
         """
         pass

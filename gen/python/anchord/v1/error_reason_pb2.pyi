@@ -112,6 +112,19 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_RANGE_OUT_OF_BOUNDS: _ErrorReason.ValueType  # 25
     """OUT_OF_RANGE: the range is not within the file, whose size metadata `size` names."""
 
+    ERROR_REASON_SLA_UNCONFIGURED: _ErrorReason.ValueType  # 26
+    """FAILED_PRECONDITION: this service has no SLARegistry contract. Deploy it with `npm run migrate` and set
+    SLA_CONTRACT_ADDRESS.
+    """
+
+    ERROR_REASON_SLA_NOT_FOUND: _ErrorReason.ValueType  # 27
+    """NOT_FOUND: no deadline was ever set for this subject, or there is none of this id or cycle."""
+
+    ERROR_REASON_SLA_REFUSED: _ErrorReason.ValueType  # 28
+    """FAILED_PRECONDITION: the deadline cannot be changed so. Metadata `refusal` has the name of the
+    contract's error, such as AlreadyOpen, AlreadyBreached or AlreadyMet; GetSLA says how it stands.
+    """
+
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The closed set of reasons. Each names the status that it comes with and what to do."""
     pass
@@ -212,6 +225,19 @@ Restore its blocks, or upload the file again.
 
 ERROR_REASON_RANGE_OUT_OF_BOUNDS: ErrorReason.ValueType  # 25
 """OUT_OF_RANGE: the range is not within the file, whose size metadata `size` names."""
+
+ERROR_REASON_SLA_UNCONFIGURED: ErrorReason.ValueType  # 26
+"""FAILED_PRECONDITION: this service has no SLARegistry contract. Deploy it with `npm run migrate` and set
+SLA_CONTRACT_ADDRESS.
+"""
+
+ERROR_REASON_SLA_NOT_FOUND: ErrorReason.ValueType  # 27
+"""NOT_FOUND: no deadline was ever set for this subject, or there is none of this id or cycle."""
+
+ERROR_REASON_SLA_REFUSED: ErrorReason.ValueType  # 28
+"""FAILED_PRECONDITION: the deadline cannot be changed so. Metadata `refusal` has the name of the
+contract's error, such as AlreadyOpen, AlreadyBreached or AlreadyMet; GetSLA says how it stands.
+"""
 
 global___ErrorReason = ErrorReason
 

@@ -135,6 +135,12 @@ class _OperationKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._
     OPERATION_KIND_EVIDENCE: _OperationKind.ValueType  # 2
     """Anchor evidence."""
 
+    OPERATION_KIND_SLA: _OperationKind.ValueType  # 3
+    """Change a deadline."""
+
+    OPERATION_KIND_ESCALATION: _OperationKind.ValueType  # 4
+    """Raise the levels of deadlines."""
+
 class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
     """What a transaction is to do."""
     pass
@@ -147,6 +153,12 @@ OPERATION_KIND_SEAL: OperationKind.ValueType  # 1
 
 OPERATION_KIND_EVIDENCE: OperationKind.ValueType  # 2
 """Anchor evidence."""
+
+OPERATION_KIND_SLA: OperationKind.ValueType  # 3
+"""Change a deadline."""
+
+OPERATION_KIND_ESCALATION: OperationKind.ValueType  # 4
+"""Raise the levels of deadlines."""
 
 global___OperationKind = OperationKind
 

@@ -37,6 +37,13 @@ class Entry(google.protobuf.message.Message):
     CUSTOM_FIELD_NUMBER: builtins.int
     EVIDENCE_ADDED_FIELD_NUMBER: builtins.int
     EVIDENCE_CHECKED_FIELD_NUMBER: builtins.int
+    DEADLINE_SET_FIELD_NUMBER: builtins.int
+    DEADLINE_EXTENDED_FIELD_NUMBER: builtins.int
+    DEADLINE_PAUSED_FIELD_NUMBER: builtins.int
+    DEADLINE_RESUMED_FIELD_NUMBER: builtins.int
+    DEADLINE_MET_FIELD_NUMBER: builtins.int
+    LEVEL_RAISED_FIELD_NUMBER: builtins.int
+    DEADLINE_REFUSED_FIELD_NUMBER: builtins.int
     salt: builtins.bytes
     """16 random bytes, so that the hash does not give the content away."""
 
@@ -110,6 +117,34 @@ class Entry(google.protobuf.message.Message):
     def evidence_checked(self) -> anchord.v1.record_pb2.EvidenceChecked:
         """A file of the content store that was found in another state."""
         pass
+    @property
+    def deadline_set(self) -> anchord.v1.record_pb2.DeadlineSet:
+        """A deadline that was set."""
+        pass
+    @property
+    def deadline_extended(self) -> anchord.v1.record_pb2.DeadlineExtended:
+        """A deadline that was moved to later."""
+        pass
+    @property
+    def deadline_paused(self) -> anchord.v1.record_pb2.DeadlinePaused:
+        """A deadline whose clock was stopped."""
+        pass
+    @property
+    def deadline_resumed(self) -> anchord.v1.record_pb2.DeadlineResumed:
+        """A deadline whose clock goes on."""
+        pass
+    @property
+    def deadline_met(self) -> anchord.v1.record_pb2.DeadlineMet:
+        """A deadline that was met."""
+        pass
+    @property
+    def level_raised(self) -> anchord.v1.record_pb2.LevelRaised:
+        """A level of a broken deadline that was raised."""
+        pass
+    @property
+    def deadline_refused(self) -> anchord.v1.record_pb2.DeadlineRefused:
+        """A change of a deadline that the chain would not have."""
+        pass
     def __init__(self,
         *,
         salt: builtins.bytes = ...,
@@ -131,10 +166,17 @@ class Entry(google.protobuf.message.Message):
         custom: typing.Optional[anchord.v1.record_pb2.Custom] = ...,
         evidence_added: typing.Optional[anchord.v1.record_pb2.EvidenceAdded] = ...,
         evidence_checked: typing.Optional[anchord.v1.record_pb2.EvidenceChecked] = ...,
+        deadline_set: typing.Optional[anchord.v1.record_pb2.DeadlineSet] = ...,
+        deadline_extended: typing.Optional[anchord.v1.record_pb2.DeadlineExtended] = ...,
+        deadline_paused: typing.Optional[anchord.v1.record_pb2.DeadlinePaused] = ...,
+        deadline_resumed: typing.Optional[anchord.v1.record_pb2.DeadlineResumed] = ...,
+        deadline_met: typing.Optional[anchord.v1.record_pb2.DeadlineMet] = ...,
+        level_raised: typing.Optional[anchord.v1.record_pb2.LevelRaised] = ...,
+        deadline_refused: typing.Optional[anchord.v1.record_pb2.DeadlineRefused] = ...,
         ) -> None: ...
-    def HasField(self, field_name: typing_extensions.Literal["accept_time",b"accept_time","body",b"body","complaint",b"complaint","config_change",b"config_change","custom",b"custom","evidence_added",b"evidence_added","evidence_checked",b"evidence_checked","login",b"login","occur_time",b"occur_time","order",b"order","system_change",b"system_change","threat",b"threat","trade",b"trade"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing_extensions.Literal["accept_time",b"accept_time","actor",b"actor","body",b"body","caller",b"caller","complaint",b"complaint","config_change",b"config_change","custom",b"custom","details",b"details","evidence_added",b"evidence_added","evidence_checked",b"evidence_checked","login",b"login","occur_time",b"occur_time","order",b"order","request_hash",b"request_hash","request_id",b"request_id","salt",b"salt","subject",b"subject","system_change",b"system_change","threat",b"threat","trade",b"trade"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing_extensions.Literal["body",b"body"]) -> typing.Optional[typing_extensions.Literal["threat","trade","order","system_change","login","config_change","complaint","custom","evidence_added","evidence_checked"]]: ...
+    def HasField(self, field_name: typing_extensions.Literal["accept_time",b"accept_time","body",b"body","complaint",b"complaint","config_change",b"config_change","custom",b"custom","deadline_extended",b"deadline_extended","deadline_met",b"deadline_met","deadline_paused",b"deadline_paused","deadline_refused",b"deadline_refused","deadline_resumed",b"deadline_resumed","deadline_set",b"deadline_set","evidence_added",b"evidence_added","evidence_checked",b"evidence_checked","level_raised",b"level_raised","login",b"login","occur_time",b"occur_time","order",b"order","system_change",b"system_change","threat",b"threat","trade",b"trade"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing_extensions.Literal["accept_time",b"accept_time","actor",b"actor","body",b"body","caller",b"caller","complaint",b"complaint","config_change",b"config_change","custom",b"custom","deadline_extended",b"deadline_extended","deadline_met",b"deadline_met","deadline_paused",b"deadline_paused","deadline_refused",b"deadline_refused","deadline_resumed",b"deadline_resumed","deadline_set",b"deadline_set","details",b"details","evidence_added",b"evidence_added","evidence_checked",b"evidence_checked","level_raised",b"level_raised","login",b"login","occur_time",b"occur_time","order",b"order","request_hash",b"request_hash","request_id",b"request_id","salt",b"salt","subject",b"subject","system_change",b"system_change","threat",b"threat","trade",b"trade"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing_extensions.Literal["body",b"body"]) -> typing.Optional[typing_extensions.Literal["threat","trade","order","system_change","login","config_change","complaint","custom","evidence_added","evidence_checked","deadline_set","deadline_extended","deadline_paused","deadline_resumed","deadline_met","level_raised","deadline_refused"]]: ...
 global___Entry = Entry
 
 class LogIdentity(google.protobuf.message.Message):

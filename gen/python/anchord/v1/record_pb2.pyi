@@ -4,6 +4,8 @@ isort:skip_file
 """
 import builtins
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
+import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.struct_pb2
@@ -585,6 +587,169 @@ class EvidenceChecked(google.protobuf.message.Message):
     def ClearField(self, field_name: typing_extensions.Literal["cid",b"cid","evidence_id",b"evidence_id","previous_state",b"previous_state","sha256",b"sha256","size",b"size","state",b"state"]) -> None: ...
 global___EvidenceChecked = EvidenceChecked
 
+class DeadlineSet(google.protobuf.message.Message):
+    """A deadline was set for its subject. Record type "deadline_set"; made by SLAService, by a policy, or by a
+    call of the SLARegistry contract that no call of this service asked for. In each of the records of
+    deadlines the subject is then the key on chain: 64 lower-case hex digits.
+    """
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+    DEADLINE_FIELD_NUMBER: builtins.int
+    LADDER_FIELD_NUMBER: builtins.int
+    CAUSE_FIELD_NUMBER: builtins.int
+    DETAILS_FIELD_NUMBER: builtins.int
+    @property
+    def deadline(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The moment from which on it is broken, in whole seconds."""
+        pass
+    @property
+    def ladder(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[google.protobuf.duration_pb2.Duration]:
+        """When each level is raised, counted from the deadline, in whole seconds, ascending; 1 to 8 levels."""
+        pass
+    cause: typing.Text
+    """Id of the record that called for it by a policy: 64 lower-case hex digits; empty if a caller did."""
+
+    @property
+    def details(self) -> google.protobuf.struct_pb2.Struct:
+        """Anything else worth keeping. At most 64 KiB as JSON, 32 levels deep."""
+        pass
+    def __init__(self,
+        *,
+        deadline: typing.Optional[google.protobuf.timestamp_pb2.Timestamp] = ...,
+        ladder: typing.Optional[typing.Iterable[google.protobuf.duration_pb2.Duration]] = ...,
+        cause: typing.Text = ...,
+        details: typing.Optional[google.protobuf.struct_pb2.Struct] = ...,
+        ) -> None: ...
+    def HasField(self, field_name: typing_extensions.Literal["deadline",b"deadline","details",b"details"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing_extensions.Literal["cause",b"cause","deadline",b"deadline","details",b"details","ladder",b"ladder"]) -> None: ...
+global___DeadlineSet = DeadlineSet
+
+class DeadlineExtended(google.protobuf.message.Message):
+    """A deadline was moved to later, before it had passed. Record type "deadline_extended"."""
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+    DEADLINE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    @property
+    def deadline(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The new deadline, in whole seconds."""
+        pass
+    reason: typing.Text
+    """Why; the chain has its SHA-256. Of a call that this service did not make, that hash alone: "sha256:" and
+    64 lower-case hex digits.
+    """
+
+    def __init__(self,
+        *,
+        deadline: typing.Optional[google.protobuf.timestamp_pb2.Timestamp] = ...,
+        reason: typing.Text = ...,
+        ) -> None: ...
+    def HasField(self, field_name: typing_extensions.Literal["deadline",b"deadline"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing_extensions.Literal["deadline",b"deadline","reason",b"reason"]) -> None: ...
+global___DeadlineExtended = DeadlineExtended
+
+class DeadlinePaused(google.protobuf.message.Message):
+    """The clock of a deadline was stopped. Record type "deadline_paused"."""
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+    REASON_FIELD_NUMBER: builtins.int
+    reason: typing.Text
+    """Why; empty if the caller did not say."""
+
+    def __init__(self,
+        *,
+        reason: typing.Text = ...,
+        ) -> None: ...
+    def ClearField(self, field_name: typing_extensions.Literal["reason",b"reason"]) -> None: ...
+global___DeadlinePaused = DeadlinePaused
+
+class DeadlineResumed(google.protobuf.message.Message):
+    """The clock of a deadline goes on; it has moved by as long as it was paused. Record type
+    "deadline_resumed".
+    """
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+    REASON_FIELD_NUMBER: builtins.int
+    reason: typing.Text
+    """Why; empty if the caller did not say."""
+
+    def __init__(self,
+        *,
+        reason: typing.Text = ...,
+        ) -> None: ...
+    def ClearField(self, field_name: typing_extensions.Literal["reason",b"reason"]) -> None: ...
+global___DeadlineResumed = DeadlineResumed
+
+class DeadlineMet(google.protobuf.message.Message):
+    """What a deadline was for is done. Whether in time, the block decides. Record type "deadline_met"."""
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+    REASON_FIELD_NUMBER: builtins.int
+    CAUSE_FIELD_NUMBER: builtins.int
+    reason: typing.Text
+    """Why; empty if the caller did not say."""
+
+    cause: typing.Text
+    """Id of the record that called for it by a policy: 64 lower-case hex digits; empty if a caller did."""
+
+    def __init__(self,
+        *,
+        reason: typing.Text = ...,
+        cause: typing.Text = ...,
+        ) -> None: ...
+    def ClearField(self, field_name: typing_extensions.Literal["cause",b"cause","reason",b"reason"]) -> None: ...
+global___DeadlineMet = DeadlineMet
+
+class LevelRaised(google.protobuf.message.Message):
+    """The contract has raised a level of a broken deadline. Record type "level_raised"; made by the service once
+    the block is final, whoever made the contract do so.
+    """
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+    CYCLE_FIELD_NUMBER: builtins.int
+    LEVEL_FIELD_NUMBER: builtins.int
+    DUE_TIME_FIELD_NUMBER: builtins.int
+    RAISE_TIME_FIELD_NUMBER: builtins.int
+    cycle: builtins.int
+    """Which of the subject's deadlines, counted from 1."""
+
+    level: builtins.int
+    """The level, from 1."""
+
+    @property
+    def due_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was due, in whole seconds."""
+        pass
+    @property
+    def raise_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was raised: the time of the block, in whole seconds."""
+        pass
+    def __init__(self,
+        *,
+        cycle: builtins.int = ...,
+        level: builtins.int = ...,
+        due_time: typing.Optional[google.protobuf.timestamp_pb2.Timestamp] = ...,
+        raise_time: typing.Optional[google.protobuf.timestamp_pb2.Timestamp] = ...,
+        ) -> None: ...
+    def HasField(self, field_name: typing_extensions.Literal["due_time",b"due_time","raise_time",b"raise_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing_extensions.Literal["cycle",b"cycle","due_time",b"due_time","level",b"level","raise_time",b"raise_time"]) -> None: ...
+global___LevelRaised = LevelRaised
+
+class DeadlineRefused(google.protobuf.message.Message):
+    """The chain would not have a change of a deadline that a record tells of: that had no effect. Record type
+    "deadline_refused"; made by the service alone.
+    """
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+    RECORD_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    record_id: typing.Text
+    """Id of the record that tells of the change: 64 lower-case hex digits."""
+
+    reason: typing.Text
+    """Why, as the contract names it, such as "AlreadyMet(…)"."""
+
+    def __init__(self,
+        *,
+        record_id: typing.Text = ...,
+        reason: typing.Text = ...,
+        ) -> None: ...
+    def ClearField(self, field_name: typing_extensions.Literal["reason",b"reason","record_id",b"record_id"]) -> None: ...
+global___DeadlineRefused = DeadlineRefused
+
 class Anchor(google.protobuf.message.Message):
     """Where a sealed batch stands on the chain. It can move while its block is not final."""
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -641,6 +806,13 @@ class Record(google.protobuf.message.Message):
     CUSTOM_FIELD_NUMBER: builtins.int
     EVIDENCE_ADDED_FIELD_NUMBER: builtins.int
     EVIDENCE_CHECKED_FIELD_NUMBER: builtins.int
+    DEADLINE_SET_FIELD_NUMBER: builtins.int
+    DEADLINE_EXTENDED_FIELD_NUMBER: builtins.int
+    DEADLINE_PAUSED_FIELD_NUMBER: builtins.int
+    DEADLINE_RESUMED_FIELD_NUMBER: builtins.int
+    DEADLINE_MET_FIELD_NUMBER: builtins.int
+    LEVEL_RAISED_FIELD_NUMBER: builtins.int
+    DEADLINE_REFUSED_FIELD_NUMBER: builtins.int
     id: typing.Text
     """SHA-256 of the record's entry: 64 lower-case hex digits."""
 
@@ -722,6 +894,34 @@ class Record(google.protobuf.message.Message):
     def evidence_checked(self) -> global___EvidenceChecked:
         """A file of the content store that was found in another state."""
         pass
+    @property
+    def deadline_set(self) -> global___DeadlineSet:
+        """A deadline that was set."""
+        pass
+    @property
+    def deadline_extended(self) -> global___DeadlineExtended:
+        """A deadline that was moved to later."""
+        pass
+    @property
+    def deadline_paused(self) -> global___DeadlinePaused:
+        """A deadline whose clock was stopped."""
+        pass
+    @property
+    def deadline_resumed(self) -> global___DeadlineResumed:
+        """A deadline whose clock goes on."""
+        pass
+    @property
+    def deadline_met(self) -> global___DeadlineMet:
+        """A deadline that was met."""
+        pass
+    @property
+    def level_raised(self) -> global___LevelRaised:
+        """A level of a broken deadline that was raised."""
+        pass
+    @property
+    def deadline_refused(self) -> global___DeadlineRefused:
+        """A change of a deadline that the chain would not have."""
+        pass
     def __init__(self,
         *,
         id: typing.Text = ...,
@@ -746,13 +946,20 @@ class Record(google.protobuf.message.Message):
         custom: typing.Optional[global___Custom] = ...,
         evidence_added: typing.Optional[global___EvidenceAdded] = ...,
         evidence_checked: typing.Optional[global___EvidenceChecked] = ...,
+        deadline_set: typing.Optional[global___DeadlineSet] = ...,
+        deadline_extended: typing.Optional[global___DeadlineExtended] = ...,
+        deadline_paused: typing.Optional[global___DeadlinePaused] = ...,
+        deadline_resumed: typing.Optional[global___DeadlineResumed] = ...,
+        deadline_met: typing.Optional[global___DeadlineMet] = ...,
+        level_raised: typing.Optional[global___LevelRaised] = ...,
+        deadline_refused: typing.Optional[global___DeadlineRefused] = ...,
         ) -> None: ...
-    def HasField(self, field_name: typing_extensions.Literal["_batch_number",b"_batch_number","_trail_index",b"_trail_index","accept_time",b"accept_time","anchor",b"anchor","batch_number",b"batch_number","body",b"body","complaint",b"complaint","config_change",b"config_change","custom",b"custom","evidence_added",b"evidence_added","evidence_checked",b"evidence_checked","login",b"login","occur_time",b"occur_time","order",b"order","system_change",b"system_change","threat",b"threat","trade",b"trade","trail_index",b"trail_index"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing_extensions.Literal["_batch_number",b"_batch_number","_trail_index",b"_trail_index","accept_time",b"accept_time","actor",b"actor","anchor",b"anchor","batch_number",b"batch_number","body",b"body","caller",b"caller","complaint",b"complaint","config_change",b"config_change","custom",b"custom","evidence_added",b"evidence_added","evidence_checked",b"evidence_checked","id",b"id","login",b"login","occur_time",b"occur_time","order",b"order","request_id",b"request_id","sequence",b"sequence","state",b"state","subject",b"subject","system_change",b"system_change","threat",b"threat","trade",b"trade","trail_index",b"trail_index"]) -> None: ...
+    def HasField(self, field_name: typing_extensions.Literal["_batch_number",b"_batch_number","_trail_index",b"_trail_index","accept_time",b"accept_time","anchor",b"anchor","batch_number",b"batch_number","body",b"body","complaint",b"complaint","config_change",b"config_change","custom",b"custom","deadline_extended",b"deadline_extended","deadline_met",b"deadline_met","deadline_paused",b"deadline_paused","deadline_refused",b"deadline_refused","deadline_resumed",b"deadline_resumed","deadline_set",b"deadline_set","evidence_added",b"evidence_added","evidence_checked",b"evidence_checked","level_raised",b"level_raised","login",b"login","occur_time",b"occur_time","order",b"order","system_change",b"system_change","threat",b"threat","trade",b"trade","trail_index",b"trail_index"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing_extensions.Literal["_batch_number",b"_batch_number","_trail_index",b"_trail_index","accept_time",b"accept_time","actor",b"actor","anchor",b"anchor","batch_number",b"batch_number","body",b"body","caller",b"caller","complaint",b"complaint","config_change",b"config_change","custom",b"custom","deadline_extended",b"deadline_extended","deadline_met",b"deadline_met","deadline_paused",b"deadline_paused","deadline_refused",b"deadline_refused","deadline_resumed",b"deadline_resumed","deadline_set",b"deadline_set","evidence_added",b"evidence_added","evidence_checked",b"evidence_checked","id",b"id","level_raised",b"level_raised","login",b"login","occur_time",b"occur_time","order",b"order","request_id",b"request_id","sequence",b"sequence","state",b"state","subject",b"subject","system_change",b"system_change","threat",b"threat","trade",b"trade","trail_index",b"trail_index"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing_extensions.Literal["_batch_number",b"_batch_number"]) -> typing.Optional[typing_extensions.Literal["batch_number"]]: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing_extensions.Literal["_trail_index",b"_trail_index"]) -> typing.Optional[typing_extensions.Literal["trail_index"]]: ...
     @typing.overload
-    def WhichOneof(self, oneof_group: typing_extensions.Literal["body",b"body"]) -> typing.Optional[typing_extensions.Literal["threat","trade","order","system_change","login","config_change","complaint","custom","evidence_added","evidence_checked"]]: ...
+    def WhichOneof(self, oneof_group: typing_extensions.Literal["body",b"body"]) -> typing.Optional[typing_extensions.Literal["threat","trade","order","system_change","login","config_change","complaint","custom","evidence_added","evidence_checked","deadline_set","deadline_extended","deadline_paused","deadline_resumed","deadline_met","level_raised","deadline_refused"]]: ...
 global___Record = Record

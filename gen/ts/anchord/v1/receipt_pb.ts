@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Anchor, Complaint, ConfigChange, Custom, EvidenceAdded, EvidenceChecked, Login, Order, SystemChange, Threat, Trade } from "./record_pb.js";
+import type { Anchor, Complaint, ConfigChange, Custom, DeadlineExtended, DeadlineMet, DeadlinePaused, DeadlineRefused, DeadlineResumed, DeadlineSet, EvidenceAdded, EvidenceChecked, LevelRaised, Login, Order, SystemChange, Threat, Trade } from "./record_pb.js";
 import { file_anchord_v1_record } from "./record_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file anchord/v1/receipt.proto.
  */
 export const file_anchord_v1_receipt: GenFile = /*@__PURE__*/
-  fileDesc("ChhhbmNob3JkL3YxL3JlY2VpcHQucHJvdG8SCmFuY2hvcmQudjEioQUKBUVudHJ5EgwKBHNhbHQYASABKAwSLwoLYWNjZXB0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmNhbGxlchgDIAEoCRISCgpyZXF1ZXN0X2lkGAQgASgJEhQKDHJlcXVlc3RfaGFzaBgFIAEoDBIPCgdzdWJqZWN0GAYgASgJEg0KBWFjdG9yGAcgASgJEi4KCm9jY3VyX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2RldGFpbHMYCSABKAkSJAoGdGhyZWF0GBAgASgLMhIuYW5jaG9yZC52MS5UaHJlYXRIABIiCgV0cmFkZRgRIAEoCzIRLmFuY2hvcmQudjEuVHJhZGVIABIiCgVvcmRlchgSIAEoCzIRLmFuY2hvcmQudjEuT3JkZXJIABIxCg1zeXN0ZW1fY2hhbmdlGBMgASgLMhguYW5jaG9yZC52MS5TeXN0ZW1DaGFuZ2VIABIiCgVsb2dpbhgUIAEoCzIRLmFuY2hvcmQudjEuTG9naW5IABIxCg1jb25maWdfY2hhbmdlGBUgASgLMhguYW5jaG9yZC52MS5Db25maWdDaGFuZ2VIABIqCgljb21wbGFpbnQYFiABKAsyFS5hbmNob3JkLnYxLkNvbXBsYWludEgAEiQKBmN1c3RvbRgXIAEoCzISLmFuY2hvcmQudjEuQ3VzdG9tSAASMwoOZXZpZGVuY2VfYWRkZWQYGCABKAsyGS5hbmNob3JkLnYxLkV2aWRlbmNlQWRkZWRIABI3ChBldmlkZW5jZV9jaGVja2VkGBkgASgLMhsuYW5jaG9yZC52MS5FdmlkZW5jZUNoZWNrZWRIAEIGCgRib2R5Ij4KC0xvZ0lkZW50aXR5EhAKCGNoYWluX2lkGAEgASgEEhAKCGNvbnRyYWN0GAIgASgJEgsKA2xvZxgDIAEoDCI1Cg1UcmFpbFBvc2l0aW9uEg0KBWluZGV4GAEgASgEEhUKDXByZXZpb3VzX2xlYWYYAiABKAwiLQoJSW5jbHVzaW9uEhIKCmxlYWZfaW5kZXgYASABKAQSDAoEcGF0aBgCIAMoDCKNAQoLU2VhbGVkQmF0Y2gSDgoGbnVtYmVyGAEgASgEEhUKDXByZXZpb3VzX2hlYWQYAiABKAwSDAoEcm9vdBgDIAEoDBIMCgRzaXplGAQgASgEEhcKD21hbmlmZXN0X2RpZ2VzdBgFIAEoDBITCgt0cmFpbHNfcm9vdBgGIAEoDBINCgVub25jZRgHIAEoBCLjAQoHUmVjZWlwdBINCgVlbnRyeRgBIAEoDBIpCghpZGVudGl0eRgCIAEoCzIXLmFuY2hvcmQudjEuTG9nSWRlbnRpdHkSKAoFdHJhaWwYAyABKAsyGS5hbmNob3JkLnYxLlRyYWlsUG9zaXRpb24SKAoJaW5jbHVzaW9uGAQgASgLMhUuYW5jaG9yZC52MS5JbmNsdXNpb24SJgoFYmF0Y2gYBSABKAsyFy5hbmNob3JkLnYxLlNlYWxlZEJhdGNoEiIKBmFuY2hvchgGIAEoCzISLmFuY2hvcmQudjEuQW5jaG9yYgZwcm90bzM", [file_anchord_v1_record, file_google_protobuf_timestamp]);
+  fileDesc("ChhhbmNob3JkL3YxL3JlY2VpcHQucHJvdG8SCmFuY2hvcmQudjEimAgKBUVudHJ5EgwKBHNhbHQYASABKAwSLwoLYWNjZXB0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmNhbGxlchgDIAEoCRISCgpyZXF1ZXN0X2lkGAQgASgJEhQKDHJlcXVlc3RfaGFzaBgFIAEoDBIPCgdzdWJqZWN0GAYgASgJEg0KBWFjdG9yGAcgASgJEi4KCm9jY3VyX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2RldGFpbHMYCSABKAkSJAoGdGhyZWF0GBAgASgLMhIuYW5jaG9yZC52MS5UaHJlYXRIABIiCgV0cmFkZRgRIAEoCzIRLmFuY2hvcmQudjEuVHJhZGVIABIiCgVvcmRlchgSIAEoCzIRLmFuY2hvcmQudjEuT3JkZXJIABIxCg1zeXN0ZW1fY2hhbmdlGBMgASgLMhguYW5jaG9yZC52MS5TeXN0ZW1DaGFuZ2VIABIiCgVsb2dpbhgUIAEoCzIRLmFuY2hvcmQudjEuTG9naW5IABIxCg1jb25maWdfY2hhbmdlGBUgASgLMhguYW5jaG9yZC52MS5Db25maWdDaGFuZ2VIABIqCgljb21wbGFpbnQYFiABKAsyFS5hbmNob3JkLnYxLkNvbXBsYWludEgAEiQKBmN1c3RvbRgXIAEoCzISLmFuY2hvcmQudjEuQ3VzdG9tSAASMwoOZXZpZGVuY2VfYWRkZWQYGCABKAsyGS5hbmNob3JkLnYxLkV2aWRlbmNlQWRkZWRIABI3ChBldmlkZW5jZV9jaGVja2VkGBkgASgLMhsuYW5jaG9yZC52MS5FdmlkZW5jZUNoZWNrZWRIABIvCgxkZWFkbGluZV9zZXQYGiABKAsyFy5hbmNob3JkLnYxLkRlYWRsaW5lU2V0SAASOQoRZGVhZGxpbmVfZXh0ZW5kZWQYGyABKAsyHC5hbmNob3JkLnYxLkRlYWRsaW5lRXh0ZW5kZWRIABI1Cg9kZWFkbGluZV9wYXVzZWQYHCABKAsyGi5hbmNob3JkLnYxLkRlYWRsaW5lUGF1c2VkSAASNwoQZGVhZGxpbmVfcmVzdW1lZBgdIAEoCzIbLmFuY2hvcmQudjEuRGVhZGxpbmVSZXN1bWVkSAASLwoMZGVhZGxpbmVfbWV0GB4gASgLMhcuYW5jaG9yZC52MS5EZWFkbGluZU1ldEgAEi8KDGxldmVsX3JhaXNlZBgfIAEoCzIXLmFuY2hvcmQudjEuTGV2ZWxSYWlzZWRIABI3ChBkZWFkbGluZV9yZWZ1c2VkGCAgASgLMhsuYW5jaG9yZC52MS5EZWFkbGluZVJlZnVzZWRIAEIGCgRib2R5Ij4KC0xvZ0lkZW50aXR5EhAKCGNoYWluX2lkGAEgASgEEhAKCGNvbnRyYWN0GAIgASgJEgsKA2xvZxgDIAEoDCI1Cg1UcmFpbFBvc2l0aW9uEg0KBWluZGV4GAEgASgEEhUKDXByZXZpb3VzX2xlYWYYAiABKAwiLQoJSW5jbHVzaW9uEhIKCmxlYWZfaW5kZXgYASABKAQSDAoEcGF0aBgCIAMoDCKNAQoLU2VhbGVkQmF0Y2gSDgoGbnVtYmVyGAEgASgEEhUKDXByZXZpb3VzX2hlYWQYAiABKAwSDAoEcm9vdBgDIAEoDBIMCgRzaXplGAQgASgEEhcKD21hbmlmZXN0X2RpZ2VzdBgFIAEoDBITCgt0cmFpbHNfcm9vdBgGIAEoDBINCgVub25jZRgHIAEoBCLjAQoHUmVjZWlwdBINCgVlbnRyeRgBIAEoDBIpCghpZGVudGl0eRgCIAEoCzIXLmFuY2hvcmQudjEuTG9nSWRlbnRpdHkSKAoFdHJhaWwYAyABKAsyGS5hbmNob3JkLnYxLlRyYWlsUG9zaXRpb24SKAoJaW5jbHVzaW9uGAQgASgLMhUuYW5jaG9yZC52MS5JbmNsdXNpb24SJgoFYmF0Y2gYBSABKAsyFy5hbmNob3JkLnYxLlNlYWxlZEJhdGNoEiIKBmFuY2hvchgGIAEoCzISLmFuY2hvcmQudjEuQW5jaG9yYgZwcm90bzM", [file_anchord_v1_record, file_google_protobuf_timestamp]);
 
 /**
  * What is hashed and kept of a record. It is encoded once, in canonical form (docs/receipts.md),
@@ -175,6 +175,62 @@ export type Entry = Message<"anchord.v1.Entry"> & {
      */
     value: EvidenceChecked;
     case: "evidenceChecked";
+  } | {
+    /**
+     * A deadline that was set.
+     *
+     * @generated from field: anchord.v1.DeadlineSet deadline_set = 26;
+     */
+    value: DeadlineSet;
+    case: "deadlineSet";
+  } | {
+    /**
+     * A deadline that was moved to later.
+     *
+     * @generated from field: anchord.v1.DeadlineExtended deadline_extended = 27;
+     */
+    value: DeadlineExtended;
+    case: "deadlineExtended";
+  } | {
+    /**
+     * A deadline whose clock was stopped.
+     *
+     * @generated from field: anchord.v1.DeadlinePaused deadline_paused = 28;
+     */
+    value: DeadlinePaused;
+    case: "deadlinePaused";
+  } | {
+    /**
+     * A deadline whose clock goes on.
+     *
+     * @generated from field: anchord.v1.DeadlineResumed deadline_resumed = 29;
+     */
+    value: DeadlineResumed;
+    case: "deadlineResumed";
+  } | {
+    /**
+     * A deadline that was met.
+     *
+     * @generated from field: anchord.v1.DeadlineMet deadline_met = 30;
+     */
+    value: DeadlineMet;
+    case: "deadlineMet";
+  } | {
+    /**
+     * A level of a broken deadline that was raised.
+     *
+     * @generated from field: anchord.v1.LevelRaised level_raised = 31;
+     */
+    value: LevelRaised;
+    case: "levelRaised";
+  } | {
+    /**
+     * A change of a deadline that the chain would not have.
+     *
+     * @generated from field: anchord.v1.DeadlineRefused deadline_refused = 32;
+     */
+    value: DeadlineRefused;
+    case: "deadlineRefused";
   } | { case: undefined; value?: undefined };
 };
 

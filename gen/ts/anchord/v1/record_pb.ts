@@ -7,15 +7,15 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.js";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file anchord/v1/record.proto.
  */
 export const file_anchord_v1_record: GenFile = /*@__PURE__*/
-  fileDesc("ChdhbmNob3JkL3YxL3JlY29yZC5wcm90bxIKYW5jaG9yZC52MSLyAQoGVGhyZWF0EigKBXNjb3JlGAEgASgBQhm6SBYSFEABGQAAAAAAAFlAKQAAAAAAAAAAEioKEGR1cmF0aW9uX21pbnV0ZXMYAiABKAFCELpIDRILQAEpAAAAAAAAAAASMAoFc2NhbGUYAyABKA4yFy5hbmNob3JkLnYxLlRocmVhdFNjYWxlQgi6SAWCAQIQARI2CghzZXZlcml0eRgEIAEoDjIaLmFuY2hvcmQudjEuVGhyZWF0U2V2ZXJpdHlCCLpIBYIBAggAEigKB2RldGFpbHMYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Iu0BCgVUcmFkZRIcCgh0cmFkZV9pZBgBIAEoCUIKukgHcgUQARiAARIZCgZzeW1ib2wYAiABKAlCCbpIBnIEEAEYQBIoCgRzaWRlGAMgASgOMhAuYW5jaG9yZC52MS5TaWRlQgi6SAWCAQIQARIiCghxdWFudGl0eRgEIAEoAUIQukgNEgtAASkAAAAAAAAAABIWCgVwcmljZRgFIAEoAUIHukgEEgJAARIbCgpvcmRlcl90eXBlGAYgASgJQge6SARyAhhAEigKB2RldGFpbHMYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IoYCCgVPcmRlchIcCghvcmRlcl9pZBgBIAEoCUIKukgHcgUQARiAARIZCgZzeW1ib2wYAiABKAlCCbpIBnIEEAEYQBIoCgRzaWRlGAMgASgOMhAuYW5jaG9yZC52MS5TaWRlQgi6SAWCAQIQARIiCghxdWFudGl0eRgEIAEoAUIQukgNEgtAASkAAAAAAAAAABIWCgVwcmljZRgFIAEoAUIHukgEEgJAARIbCgpvcmRlcl90eXBlGAYgASgJQge6SARyAhhAEhcKBnN0YXR1cxgHIAEoCUIHukgEcgIYQBIoCgdkZXRhaWxzGAggASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJ3CgxTeXN0ZW1DaGFuZ2USHQoJY29tcG9uZW50GAEgASgJQgq6SAdyBRABGIACEh4KC2NoYW5nZV90eXBlGAIgASgJQgm6SAZyBBABGEASKAoHZGV0YWlscxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QijwEKBUxvZ2luEhgKBHVzZXIYASABKAlCCrpIB3IFEAEYgAISDwoHc3VjY2VzcxgCIAEoCBIYCgZzb3VyY2UYAyABKAlCCLpIBXIDGIACEhcKBm1ldGhvZBgEIAEoCUIHukgEcgIYQBIoCgdkZXRhaWxzGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCKLAQoMQ29uZmlnQ2hhbmdlEhcKA2tleRgBIAEoCUIKukgHcgUQARiAAhIbCglvbGRfdmFsdWUYAiABKAlCCLpIBXIDGIAgEhsKCW5ld192YWx1ZRgDIAEoCUIIukgFcgMYgCASKAoHZGV0YWlscxgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QimgEKCUNvbXBsYWludBIuCgpldmVudF90eXBlGAEgASgJQhq6SBdyFRhAMhFeW0EtWl1bQS1aMC05X10qJBIaCghhc3NpZ25lZRgCIAEoCUIIukgFcgMYgAISFwoGc3RhdHVzGAMgASgJQge6SARyAhhAEigKB2RldGFpbHMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IlsKBkN1c3RvbRIqCgR0eXBlGAEgASgJQhy6SBlyFxhAMhNeW2Etel1bYS16MC05Ll8tXSokEiUKBGRhdGEYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IsUBCg1FdmlkZW5jZUFkZGVkEg4KBnNoYTI1NhgBIAEoCRILCgNjaWQYAiABKAkSEQoEc2l6ZRgDIAEoBEgAiAEBEhEKCWZpbGVfbmFtZRgEIAEoCRISCgptZWRpYV90eXBlGAUgASgJEhQKDGRlcml2ZWRfZnJvbRgGIAEoCRIUCgxjb250ZW50X2tlcHQYByABKAgSKAoHZGV0YWlscxgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBwoFX3NpemUirAEKD0V2aWRlbmNlQ2hlY2tlZBITCgtldmlkZW5jZV9pZBgBIAEoCRIOCgZzaGEyNTYYAiABKAkSCwoDY2lkGAMgASgJEicKBXN0YXRlGAQgASgOMhguYW5jaG9yZC52MS5Db250ZW50U3RhdGUSMAoOcHJldmlvdXNfc3RhdGUYBSABKA4yGC5hbmNob3JkLnYxLkNvbnRlbnRTdGF0ZRIMCgRzaXplGAYgASgEInwKBkFuY2hvchIYChB0cmFuc2FjdGlvbl9oYXNoGAEgASgJEhQKDGJsb2NrX251bWJlchgCIAEoBBISCgpibG9ja19oYXNoGAMgASgJEi4KCmJsb2NrX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIq0GCgZSZWNvcmQSCgoCaWQYASABKAkSJgoFc3RhdGUYAiABKA4yFy5hbmNob3JkLnYxLlJlY29yZFN0YXRlEg8KB3N1YmplY3QYAyABKAkSDQoFYWN0b3IYBCABKAkSLgoKb2NjdXJfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLYWNjZXB0X3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnJlcXVlc3RfaWQYByABKAkSDgoGY2FsbGVyGAggASgJEhAKCHNlcXVlbmNlGAkgASgEEhgKC3RyYWlsX2luZGV4GAogASgESAGIAQESGQoMYmF0Y2hfbnVtYmVyGAsgASgESAKIAQESIgoGYW5jaG9yGAwgASgLMhIuYW5jaG9yZC52MS5BbmNob3ISJAoGdGhyZWF0GBAgASgLMhIuYW5jaG9yZC52MS5UaHJlYXRIABIiCgV0cmFkZRgRIAEoCzIRLmFuY2hvcmQudjEuVHJhZGVIABIiCgVvcmRlchgSIAEoCzIRLmFuY2hvcmQudjEuT3JkZXJIABIxCg1zeXN0ZW1fY2hhbmdlGBMgASgLMhguYW5jaG9yZC52MS5TeXN0ZW1DaGFuZ2VIABIiCgVsb2dpbhgUIAEoCzIRLmFuY2hvcmQudjEuTG9naW5IABIxCg1jb25maWdfY2hhbmdlGBUgASgLMhguYW5jaG9yZC52MS5Db25maWdDaGFuZ2VIABIqCgljb21wbGFpbnQYFiABKAsyFS5hbmNob3JkLnYxLkNvbXBsYWludEgAEiQKBmN1c3RvbRgXIAEoCzISLmFuY2hvcmQudjEuQ3VzdG9tSAASMwoOZXZpZGVuY2VfYWRkZWQYGCABKAsyGS5hbmNob3JkLnYxLkV2aWRlbmNlQWRkZWRIABI3ChBldmlkZW5jZV9jaGVja2VkGBkgASgLMhsuYW5jaG9yZC52MS5FdmlkZW5jZUNoZWNrZWRIAEIGCgRib2R5Qg4KDF90cmFpbF9pbmRleEIPCg1fYmF0Y2hfbnVtYmVyKnkKC1JlY29yZFN0YXRlEhwKGFJFQ09SRF9TVEFURV9VTlNQRUNJRklFRBAAEhkKFVJFQ09SRF9TVEFURV9BQ0NFUFRFRBABEhkKFVJFQ09SRF9TVEFURV9BTkNIT1JFRBACEhYKElJFQ09SRF9TVEFURV9GSU5BTBADKlwKC1RocmVhdFNjYWxlEhwKGFRIUkVBVF9TQ0FMRV9VTlNQRUNJRklFRBAAEhgKFFRIUkVBVF9TQ0FMRV9IVU5EUkVEEAESFQoRVEhSRUFUX1NDQUxFX1VOSVQQAiqeAQoOVGhyZWF0U2V2ZXJpdHkSHwobVEhSRUFUX1NFVkVSSVRZX1VOU1BFQ0lGSUVEEAASFwoTVEhSRUFUX1NFVkVSSVRZX0xPVxABEhoKFlRIUkVBVF9TRVZFUklUWV9NRURJVU0QAhIYChRUSFJFQVRfU0VWRVJJVFlfSElHSBADEhwKGFRIUkVBVF9TRVZFUklUWV9DUklUSUNBTBAEKjkKBFNpZGUSFAoQU0lERV9VTlNQRUNJRklFRBAAEgwKCFNJREVfQlVZEAESDQoJU0lERV9TRUxMEAIqsAEKDENvbnRlbnRTdGF0ZRIdChlDT05URU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSQ09OVEVOVF9TVEFURV9OT05FEAESGQoVQ09OVEVOVF9TVEFURV9QRU5ESU5HEAISGAoUQ09OVEVOVF9TVEFURV9JTlRBQ1QQAxIZChVDT05URU5UX1NUQVRFX01JU1NJTkcQBBIZChVDT05URU5UX1NUQVRFX0FMVEVSRUQQBWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChdhbmNob3JkL3YxL3JlY29yZC5wcm90bxIKYW5jaG9yZC52MSLyAQoGVGhyZWF0EigKBXNjb3JlGAEgASgBQhm6SBYSFEABGQAAAAAAAFlAKQAAAAAAAAAAEioKEGR1cmF0aW9uX21pbnV0ZXMYAiABKAFCELpIDRILQAEpAAAAAAAAAAASMAoFc2NhbGUYAyABKA4yFy5hbmNob3JkLnYxLlRocmVhdFNjYWxlQgi6SAWCAQIQARI2CghzZXZlcml0eRgEIAEoDjIaLmFuY2hvcmQudjEuVGhyZWF0U2V2ZXJpdHlCCLpIBYIBAggAEigKB2RldGFpbHMYBSABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Iu0BCgVUcmFkZRIcCgh0cmFkZV9pZBgBIAEoCUIKukgHcgUQARiAARIZCgZzeW1ib2wYAiABKAlCCbpIBnIEEAEYQBIoCgRzaWRlGAMgASgOMhAuYW5jaG9yZC52MS5TaWRlQgi6SAWCAQIQARIiCghxdWFudGl0eRgEIAEoAUIQukgNEgtAASkAAAAAAAAAABIWCgVwcmljZRgFIAEoAUIHukgEEgJAARIbCgpvcmRlcl90eXBlGAYgASgJQge6SARyAhhAEigKB2RldGFpbHMYByABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IoYCCgVPcmRlchIcCghvcmRlcl9pZBgBIAEoCUIKukgHcgUQARiAARIZCgZzeW1ib2wYAiABKAlCCbpIBnIEEAEYQBIoCgRzaWRlGAMgASgOMhAuYW5jaG9yZC52MS5TaWRlQgi6SAWCAQIQARIiCghxdWFudGl0eRgEIAEoAUIQukgNEgtAASkAAAAAAAAAABIWCgVwcmljZRgFIAEoAUIHukgEEgJAARIbCgpvcmRlcl90eXBlGAYgASgJQge6SARyAhhAEhcKBnN0YXR1cxgHIAEoCUIHukgEcgIYQBIoCgdkZXRhaWxzGAggASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCJ3CgxTeXN0ZW1DaGFuZ2USHQoJY29tcG9uZW50GAEgASgJQgq6SAdyBRABGIACEh4KC2NoYW5nZV90eXBlGAIgASgJQgm6SAZyBBABGEASKAoHZGV0YWlscxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QijwEKBUxvZ2luEhgKBHVzZXIYASABKAlCCrpIB3IFEAEYgAISDwoHc3VjY2VzcxgCIAEoCBIYCgZzb3VyY2UYAyABKAlCCLpIBXIDGIACEhcKBm1ldGhvZBgEIAEoCUIHukgEcgIYQBIoCgdkZXRhaWxzGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCKLAQoMQ29uZmlnQ2hhbmdlEhcKA2tleRgBIAEoCUIKukgHcgUQARiAAhIbCglvbGRfdmFsdWUYAiABKAlCCLpIBXIDGIAgEhsKCW5ld192YWx1ZRgDIAEoCUIIukgFcgMYgCASKAoHZGV0YWlscxgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QimgEKCUNvbXBsYWludBIuCgpldmVudF90eXBlGAEgASgJQhq6SBdyFRhAMhFeW0EtWl1bQS1aMC05X10qJBIaCghhc3NpZ25lZRgCIAEoCUIIukgFcgMYgAISFwoGc3RhdHVzGAMgASgJQge6SARyAhhAEigKB2RldGFpbHMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IlsKBkN1c3RvbRIqCgR0eXBlGAEgASgJQhy6SBlyFxhAMhNeW2Etel1bYS16MC05Ll8tXSokEiUKBGRhdGEYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IsUBCg1FdmlkZW5jZUFkZGVkEg4KBnNoYTI1NhgBIAEoCRILCgNjaWQYAiABKAkSEQoEc2l6ZRgDIAEoBEgAiAEBEhEKCWZpbGVfbmFtZRgEIAEoCRISCgptZWRpYV90eXBlGAUgASgJEhQKDGRlcml2ZWRfZnJvbRgGIAEoCRIUCgxjb250ZW50X2tlcHQYByABKAgSKAoHZGV0YWlscxgIIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCBwoFX3NpemUirAEKD0V2aWRlbmNlQ2hlY2tlZBITCgtldmlkZW5jZV9pZBgBIAEoCRIOCgZzaGEyNTYYAiABKAkSCwoDY2lkGAMgASgJEicKBXN0YXRlGAQgASgOMhguYW5jaG9yZC52MS5Db250ZW50U3RhdGUSMAoOcHJldmlvdXNfc3RhdGUYBSABKA4yGC5hbmNob3JkLnYxLkNvbnRlbnRTdGF0ZRIMCgRzaXplGAYgASgEIp8BCgtEZWFkbGluZVNldBIsCghkZWFkbGluZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoGbGFkZGVyGAIgAygLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg0KBWNhdXNlGAMgASgJEigKB2RldGFpbHMYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IlAKEERlYWRsaW5lRXh0ZW5kZWQSLAoIZGVhZGxpbmUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnJlYXNvbhgCIAEoCSIgCg5EZWFkbGluZVBhdXNlZBIOCgZyZWFzb24YASABKAkiIQoPRGVhZGxpbmVSZXN1bWVkEg4KBnJlYXNvbhgBIAEoCSIsCgtEZWFkbGluZU1ldBIOCgZyZWFzb24YASABKAkSDQoFY2F1c2UYAiABKAkiiQEKC0xldmVsUmFpc2VkEg0KBWN5Y2xlGAEgASgNEg0KBWxldmVsGAIgASgNEiwKCGR1ZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpyYWlzZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI0Cg9EZWFkbGluZVJlZnVzZWQSEQoJcmVjb3JkX2lkGAEgASgJEg4KBnJlYXNvbhgCIAEoCSJ8CgZBbmNob3ISGAoQdHJhbnNhY3Rpb25faGFzaBgBIAEoCRIUCgxibG9ja19udW1iZXIYAiABKAQSEgoKYmxvY2tfaGFzaBgDIAEoCRIuCgpibG9ja190aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKkCQoGUmVjb3JkEgoKAmlkGAEgASgJEiYKBXN0YXRlGAIgASgOMhcuYW5jaG9yZC52MS5SZWNvcmRTdGF0ZRIPCgdzdWJqZWN0GAMgASgJEg0KBWFjdG9yGAQgASgJEi4KCm9jY3VyX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2FjY2VwdF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpyZXF1ZXN0X2lkGAcgASgJEg4KBmNhbGxlchgIIAEoCRIQCghzZXF1ZW5jZRgJIAEoBBIYCgt0cmFpbF9pbmRleBgKIAEoBEgBiAEBEhkKDGJhdGNoX251bWJlchgLIAEoBEgCiAEBEiIKBmFuY2hvchgMIAEoCzISLmFuY2hvcmQudjEuQW5jaG9yEiQKBnRocmVhdBgQIAEoCzISLmFuY2hvcmQudjEuVGhyZWF0SAASIgoFdHJhZGUYESABKAsyES5hbmNob3JkLnYxLlRyYWRlSAASIgoFb3JkZXIYEiABKAsyES5hbmNob3JkLnYxLk9yZGVySAASMQoNc3lzdGVtX2NoYW5nZRgTIAEoCzIYLmFuY2hvcmQudjEuU3lzdGVtQ2hhbmdlSAASIgoFbG9naW4YFCABKAsyES5hbmNob3JkLnYxLkxvZ2luSAASMQoNY29uZmlnX2NoYW5nZRgVIAEoCzIYLmFuY2hvcmQudjEuQ29uZmlnQ2hhbmdlSAASKgoJY29tcGxhaW50GBYgASgLMhUuYW5jaG9yZC52MS5Db21wbGFpbnRIABIkCgZjdXN0b20YFyABKAsyEi5hbmNob3JkLnYxLkN1c3RvbUgAEjMKDmV2aWRlbmNlX2FkZGVkGBggASgLMhkuYW5jaG9yZC52MS5FdmlkZW5jZUFkZGVkSAASNwoQZXZpZGVuY2VfY2hlY2tlZBgZIAEoCzIbLmFuY2hvcmQudjEuRXZpZGVuY2VDaGVja2VkSAASLwoMZGVhZGxpbmVfc2V0GBogASgLMhcuYW5jaG9yZC52MS5EZWFkbGluZVNldEgAEjkKEWRlYWRsaW5lX2V4dGVuZGVkGBsgASgLMhwuYW5jaG9yZC52MS5EZWFkbGluZUV4dGVuZGVkSAASNQoPZGVhZGxpbmVfcGF1c2VkGBwgASgLMhouYW5jaG9yZC52MS5EZWFkbGluZVBhdXNlZEgAEjcKEGRlYWRsaW5lX3Jlc3VtZWQYHSABKAsyGy5hbmNob3JkLnYxLkRlYWRsaW5lUmVzdW1lZEgAEi8KDGRlYWRsaW5lX21ldBgeIAEoCzIXLmFuY2hvcmQudjEuRGVhZGxpbmVNZXRIABIvCgxsZXZlbF9yYWlzZWQYHyABKAsyFy5hbmNob3JkLnYxLkxldmVsUmFpc2VkSAASNwoQZGVhZGxpbmVfcmVmdXNlZBggIAEoCzIbLmFuY2hvcmQudjEuRGVhZGxpbmVSZWZ1c2VkSABCBgoEYm9keUIOCgxfdHJhaWxfaW5kZXhCDwoNX2JhdGNoX251bWJlcip5CgtSZWNvcmRTdGF0ZRIcChhSRUNPUkRfU1RBVEVfVU5TUEVDSUZJRUQQABIZChVSRUNPUkRfU1RBVEVfQUNDRVBURUQQARIZChVSRUNPUkRfU1RBVEVfQU5DSE9SRUQQAhIWChJSRUNPUkRfU1RBVEVfRklOQUwQAypcCgtUaHJlYXRTY2FsZRIcChhUSFJFQVRfU0NBTEVfVU5TUEVDSUZJRUQQABIYChRUSFJFQVRfU0NBTEVfSFVORFJFRBABEhUKEVRIUkVBVF9TQ0FMRV9VTklUEAIqngEKDlRocmVhdFNldmVyaXR5Eh8KG1RIUkVBVF9TRVZFUklUWV9VTlNQRUNJRklFRBAAEhcKE1RIUkVBVF9TRVZFUklUWV9MT1cQARIaChZUSFJFQVRfU0VWRVJJVFlfTUVESVVNEAISGAoUVEhSRUFUX1NFVkVSSVRZX0hJR0gQAxIcChhUSFJFQVRfU0VWRVJJVFlfQ1JJVElDQUwQBCo5CgRTaWRlEhQKEFNJREVfVU5TUEVDSUZJRUQQABIMCghTSURFX0JVWRABEg0KCVNJREVfU0VMTBACKrABCgxDb250ZW50U3RhdGUSHQoZQ09OVEVOVF9TVEFURV9VTlNQRUNJRklFRBAAEhYKEkNPTlRFTlRfU1RBVEVfTk9ORRABEhkKFUNPTlRFTlRfU1RBVEVfUEVORElORxACEhgKFENPTlRFTlRfU1RBVEVfSU5UQUNUEAMSGQoVQ09OVEVOVF9TVEFURV9NSVNTSU5HEAQSGQoVQ09OVEVOVF9TVEFURV9BTFRFUkVEEAViBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * A detected threat. Record type "threat".
@@ -528,6 +528,222 @@ export const EvidenceCheckedSchema: GenMessage<EvidenceChecked> = /*@__PURE__*/
   messageDesc(file_anchord_v1_record, 9);
 
 /**
+ * A deadline was set for its subject. Record type "deadline_set"; made by SLAService, by a policy, or by a
+ * call of the SLARegistry contract that no call of this service asked for. In each of the records of
+ * deadlines the subject is then the key on chain: 64 lower-case hex digits.
+ *
+ * @generated from message anchord.v1.DeadlineSet
+ */
+export type DeadlineSet = Message<"anchord.v1.DeadlineSet"> & {
+  /**
+   * The moment from which on it is broken, in whole seconds.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline = 1;
+   */
+  deadline?: Timestamp | undefined;
+
+  /**
+   * When each level is raised, counted from the deadline, in whole seconds, ascending; 1 to 8 levels.
+   *
+   * @generated from field: repeated google.protobuf.Duration ladder = 2;
+   */
+  ladder: Duration[];
+
+  /**
+   * Id of the record that called for it by a policy: 64 lower-case hex digits; empty if a caller did.
+   *
+   * @generated from field: string cause = 3;
+   */
+  cause: string;
+
+  /**
+   * Anything else worth keeping. At most 64 KiB as JSON, 32 levels deep.
+   *
+   * @generated from field: google.protobuf.Struct details = 4;
+   */
+  details?: JsonObject | undefined;
+};
+
+/**
+ * Describes the message anchord.v1.DeadlineSet.
+ * Use `create(DeadlineSetSchema)` to create a new message.
+ */
+export const DeadlineSetSchema: GenMessage<DeadlineSet> = /*@__PURE__*/
+  messageDesc(file_anchord_v1_record, 10);
+
+/**
+ * A deadline was moved to later, before it had passed. Record type "deadline_extended".
+ *
+ * @generated from message anchord.v1.DeadlineExtended
+ */
+export type DeadlineExtended = Message<"anchord.v1.DeadlineExtended"> & {
+  /**
+   * The new deadline, in whole seconds.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline = 1;
+   */
+  deadline?: Timestamp | undefined;
+
+  /**
+   * Why; the chain has its SHA-256. Of a call that this service did not make, that hash alone: "sha256:" and
+   * 64 lower-case hex digits.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message anchord.v1.DeadlineExtended.
+ * Use `create(DeadlineExtendedSchema)` to create a new message.
+ */
+export const DeadlineExtendedSchema: GenMessage<DeadlineExtended> = /*@__PURE__*/
+  messageDesc(file_anchord_v1_record, 11);
+
+/**
+ * The clock of a deadline was stopped. Record type "deadline_paused".
+ *
+ * @generated from message anchord.v1.DeadlinePaused
+ */
+export type DeadlinePaused = Message<"anchord.v1.DeadlinePaused"> & {
+  /**
+   * Why; empty if the caller did not say.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message anchord.v1.DeadlinePaused.
+ * Use `create(DeadlinePausedSchema)` to create a new message.
+ */
+export const DeadlinePausedSchema: GenMessage<DeadlinePaused> = /*@__PURE__*/
+  messageDesc(file_anchord_v1_record, 12);
+
+/**
+ * The clock of a deadline goes on; it has moved by as long as it was paused. Record type
+ * "deadline_resumed".
+ *
+ * @generated from message anchord.v1.DeadlineResumed
+ */
+export type DeadlineResumed = Message<"anchord.v1.DeadlineResumed"> & {
+  /**
+   * Why; empty if the caller did not say.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message anchord.v1.DeadlineResumed.
+ * Use `create(DeadlineResumedSchema)` to create a new message.
+ */
+export const DeadlineResumedSchema: GenMessage<DeadlineResumed> = /*@__PURE__*/
+  messageDesc(file_anchord_v1_record, 13);
+
+/**
+ * What a deadline was for is done. Whether in time, the block decides. Record type "deadline_met".
+ *
+ * @generated from message anchord.v1.DeadlineMet
+ */
+export type DeadlineMet = Message<"anchord.v1.DeadlineMet"> & {
+  /**
+   * Why; empty if the caller did not say.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Id of the record that called for it by a policy: 64 lower-case hex digits; empty if a caller did.
+   *
+   * @generated from field: string cause = 2;
+   */
+  cause: string;
+};
+
+/**
+ * Describes the message anchord.v1.DeadlineMet.
+ * Use `create(DeadlineMetSchema)` to create a new message.
+ */
+export const DeadlineMetSchema: GenMessage<DeadlineMet> = /*@__PURE__*/
+  messageDesc(file_anchord_v1_record, 14);
+
+/**
+ * The contract has raised a level of a broken deadline. Record type "level_raised"; made by the service once
+ * the block is final, whoever made the contract do so.
+ *
+ * @generated from message anchord.v1.LevelRaised
+ */
+export type LevelRaised = Message<"anchord.v1.LevelRaised"> & {
+  /**
+   * Which of the subject's deadlines, counted from 1.
+   *
+   * @generated from field: uint32 cycle = 1;
+   */
+  cycle: number;
+
+  /**
+   * The level, from 1.
+   *
+   * @generated from field: uint32 level = 2;
+   */
+  level: number;
+
+  /**
+   * When it was due, in whole seconds.
+   *
+   * @generated from field: google.protobuf.Timestamp due_time = 3;
+   */
+  dueTime?: Timestamp | undefined;
+
+  /**
+   * When it was raised: the time of the block, in whole seconds.
+   *
+   * @generated from field: google.protobuf.Timestamp raise_time = 4;
+   */
+  raiseTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message anchord.v1.LevelRaised.
+ * Use `create(LevelRaisedSchema)` to create a new message.
+ */
+export const LevelRaisedSchema: GenMessage<LevelRaised> = /*@__PURE__*/
+  messageDesc(file_anchord_v1_record, 15);
+
+/**
+ * The chain would not have a change of a deadline that a record tells of: that had no effect. Record type
+ * "deadline_refused"; made by the service alone.
+ *
+ * @generated from message anchord.v1.DeadlineRefused
+ */
+export type DeadlineRefused = Message<"anchord.v1.DeadlineRefused"> & {
+  /**
+   * Id of the record that tells of the change: 64 lower-case hex digits.
+   *
+   * @generated from field: string record_id = 1;
+   */
+  recordId: string;
+
+  /**
+   * Why, as the contract names it, such as "AlreadyMet(…)".
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message anchord.v1.DeadlineRefused.
+ * Use `create(DeadlineRefusedSchema)` to create a new message.
+ */
+export const DeadlineRefusedSchema: GenMessage<DeadlineRefused> = /*@__PURE__*/
+  messageDesc(file_anchord_v1_record, 16);
+
+/**
  * Where a sealed batch stands on the chain. It can move while its block is not final.
  *
  * @generated from message anchord.v1.Anchor
@@ -567,7 +783,7 @@ export type Anchor = Message<"anchord.v1.Anchor"> & {
  * Use `create(AnchorSchema)` to create a new message.
  */
 export const AnchorSchema: GenMessage<Anchor> = /*@__PURE__*/
-  messageDesc(file_anchord_v1_record, 10);
+  messageDesc(file_anchord_v1_record, 17);
 
 /**
  * One accepted fact. Immutable; only its state, and what follows from it, is filled in later.
@@ -745,6 +961,62 @@ export type Record = Message<"anchord.v1.Record"> & {
      */
     value: EvidenceChecked;
     case: "evidenceChecked";
+  } | {
+    /**
+     * A deadline that was set.
+     *
+     * @generated from field: anchord.v1.DeadlineSet deadline_set = 26;
+     */
+    value: DeadlineSet;
+    case: "deadlineSet";
+  } | {
+    /**
+     * A deadline that was moved to later.
+     *
+     * @generated from field: anchord.v1.DeadlineExtended deadline_extended = 27;
+     */
+    value: DeadlineExtended;
+    case: "deadlineExtended";
+  } | {
+    /**
+     * A deadline whose clock was stopped.
+     *
+     * @generated from field: anchord.v1.DeadlinePaused deadline_paused = 28;
+     */
+    value: DeadlinePaused;
+    case: "deadlinePaused";
+  } | {
+    /**
+     * A deadline whose clock goes on.
+     *
+     * @generated from field: anchord.v1.DeadlineResumed deadline_resumed = 29;
+     */
+    value: DeadlineResumed;
+    case: "deadlineResumed";
+  } | {
+    /**
+     * A deadline that was met.
+     *
+     * @generated from field: anchord.v1.DeadlineMet deadline_met = 30;
+     */
+    value: DeadlineMet;
+    case: "deadlineMet";
+  } | {
+    /**
+     * A level of a broken deadline that was raised.
+     *
+     * @generated from field: anchord.v1.LevelRaised level_raised = 31;
+     */
+    value: LevelRaised;
+    case: "levelRaised";
+  } | {
+    /**
+     * A change of a deadline that the chain would not have.
+     *
+     * @generated from field: anchord.v1.DeadlineRefused deadline_refused = 32;
+     */
+    value: DeadlineRefused;
+    case: "deadlineRefused";
   } | { case: undefined; value?: undefined };
 };
 
@@ -753,7 +1025,7 @@ export type Record = Message<"anchord.v1.Record"> & {
  * Use `create(RecordSchema)` to create a new message.
  */
 export const RecordSchema: GenMessage<Record> = /*@__PURE__*/
-  messageDesc(file_anchord_v1_record, 11);
+  messageDesc(file_anchord_v1_record, 18);
 
 /**
  * How far a record has come. A state only moves forward, except that a chain reorganisation

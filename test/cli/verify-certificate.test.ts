@@ -1,0 +1,91 @@
+import { join } from "node:path";
+import { expect } from "chai";
+import { certificateVector, certificateVectors, expectationArgs } from "../support/certificates.js";
+import { repositoryRoot } from "../support/repository.js";
+import { run } from "../support/run.js";
+import type { Ended } from "../support/run.js";
+import { serveChain } from "../support/scripted-chain.js";
+import { receiptVector } from "../support/vectors.js";
+
+const ANCHORD = join(repositoryRoot, "bin/anchord.js");
+
+describe("anchord verify, of a certificate", function () {
+  this.timeout(120_000);
+  let node: Awaited<ReturnType<typeof serveChain>>;
+
+  before(async () => {
+    node = await serveChain((name) => certificateVectors.chains[name]);
+  });
+  after(() => node.close());
+
+  function verify(text: string, chain: string, ...options: readonly string[]): Promise<Ended> {
+    const args = [ANCHORD, "verify", "-", "--rpc", `${node.url}/${chain}`, ...options];
+    return run(process.execPath, args, text);
+  }
+
+  function verifyVector(name: string): Promise<Ended> {
+    const { certificate, chain, expect: expected } = certificateVector(name);
+    return verify(JSON.stringify(certificate), chain, ...expectationArgs(expected));
+  }
+
+  for (const [name, ending] of [
+    ["valid_met_in_time", /VALID: the deadline for complaint\/ABC12345 was met in time, at \S+Z\n/],
+    ["valid_met_late", /VALID: the deadline for complaint\/DEF67890 was met late, at \S+Z\n/],
+    ["valid_breached", /VALID: the deadline for complaint\/ABC12345 was broken, at \S+Z\n/],
+    ["valid_met_since", /was broken, at \S+Z; it was met late since, at 2026-03-08T00:00:00Z\n/],
+    ["format_unknown_member", /^FALSE at step format: /],
+    ["subject_other", /^FALSE at step subject: /],
+    ["verdict_late", /^FALSE at step verdict: /],
+    ["identity_expected_registry", /^FALSE at step identity: .* registry /],
+    ["contract_log_alone", /^FALSE at step contract: no SLARegistry contract answers/],
+    ["cycle_unknown", /^FALSE at step cycle: the registry has no deadline 3 of this subject\n$/],
+    ["block_time", /^FALSE at step block: /],
+    ["set_root", /^FALSE at step set\/root: /],
+    ["set_another_cycle", /^FALSE at step set: /],
+    ["meet_by_setting", /^FALSE at step meet: /],
+  ] as const) {
+    it(`${name}: ends with its code`, async () => {
+      const { code, stdout, stderr } = await verifyVector(name);
+      expect(stdout, stderr).to.match(ending);
+      expect(code).to.equal(certificateVector(name).exitCode);
+    });
+  }
+
+  it("shows how the deadline stood, and what the records say", async () => {
+    const { stdout } = await verifyVector("valid_met_in_time");
+    expect(stdout).to.match(
+      /^subject: complaint\/ABC12345\ncycle: 1\ndeadline: 2026-02-03T12:00:00Z$/m,
+    );
+    expect(stdout).to.match(/^as of: block 250000 of 2026-03-01T12:00:00Z$/m);
+    expect(stdout).to.match(/^set by:\n {2}subject: complaint\/ABC12345\n {2}actor: desk\/3$/m);
+    expect(stdout).to.match(/^met by:\n(?: {2}.*\n)* {2}deadline_met\.reason: paid back$/m);
+  });
+
+  it("names what it trusts, as far as it was not told", async () => {
+    const told = await verifyVector("valid_expected");
+    expect(told.stdout).to.match(/\nTrusted: the node at 127\.0\.0\.1:\d+\n$/);
+    const open = await verifyVector("valid_met_in_time");
+    expect(open.stdout).to.match(
+      /certificate's own word for .*--chain-id.*--contract.*--log.*--registry/,
+    );
+    const bare = await verifyVector("valid_met_since");
+    expect(bare.stdout).to.match(
+      /own word for .*--chain-id\), the registry \(give --registry\)\n$/,
+    );
+  });
+
+  it("ends with 2 for options that are not for it, and with 4 without a node", async () => {
+    const text = JSON.stringify(certificateVector("valid_met_late").certificate);
+    const file = await verify(text, "registry", "--file", ANCHORD);
+    expect([file.code, file.stderr]).to.deep.equal([
+      2,
+      "anchord: --file is for bundles, and this is none\n",
+    ]);
+    const receipt = JSON.stringify(receiptVector("valid_threat").receipt);
+    const registry = await verify(receipt, "registry", "--registry", `0x${"00".repeat(20)}`);
+    expect(registry.code).to.equal(2);
+    expect(registry.stderr).to.include("--registry is for bundles and certificates");
+    const away = await verify(text, "none");
+    expect([away.code, away.stdout]).to.deep.equal([4, ""]);
+  });
+});
