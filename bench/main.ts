@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { anchoring } from "./anchoring.js";
+import { escalation } from "./escalation.js";
 import { evidence } from "./evidence.js";
 import { events } from "./events.js";
 import { ingest } from "./ingest.js";
@@ -19,6 +20,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   events,
   memory,
   evidence,
+  escalation,
 };
 
 const { values: options } = parseArgs({

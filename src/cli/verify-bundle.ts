@@ -1,4 +1,3 @@
-import { web3Chain } from "../chain/web3.js";
 import { BundleFault, timeText } from "../core/bundle.js";
 import type { FoundFile } from "../core/bundle.js";
 import type { CheckedTrail } from "../core/bundle-trail.js";
@@ -7,6 +6,7 @@ import { parseCid, rawSha256Of } from "../core/cid.js";
 import { logIdOf } from "../core/head.js";
 import { checkBundle, requireOriginal } from "./bundle.js";
 import type { CheckedBundle } from "./bundle.js";
+import { chainAt } from "./chain.js";
 import { entryText } from "./entry-text.js";
 import { ExitCode } from "./exit-code.js";
 import { printable } from "./printable.js";
@@ -26,7 +26,7 @@ export async function verifyBundle(
   const log = options.log === undefined ? undefined : logIdOf(options.log);
   try {
     const expected = { chainId, contract, log, registry };
-    const bundle = await checkBundle(chunks, web3Chain(rpc), expected);
+    const bundle = await checkBundle(chunks, await chainAt(rpc), expected);
     const original = file && (await requireOriginal(bundle.document, file));
     return report(bundle, original, options);
   } catch (error) {

@@ -1,11 +1,11 @@
 import type { SLACertificate } from "../../gen/ts/anchord/v1/sla_pb.js";
-import { web3Chain } from "../chain/web3.js";
 import { checkCertificate } from "../core/certificate.js";
 import type { CertificateCheck, CertificateStep } from "../core/certificate.js";
 import { certificateFromJson } from "../core/certificate-json.js";
 import { timeText } from "../core/bundle.js";
 import { messageOf } from "../core/errors.js";
 import { logIdOf } from "../core/head.js";
+import { chainAt } from "./chain.js";
 import { entryText } from "./entry-text.js";
 import { ExitCode } from "./exit-code.js";
 import { printable } from "./printable.js";
@@ -25,7 +25,7 @@ export async function verifyCertificate(text: string, options: VerifyOptions): P
   }
   const { rpc, chainId, contract, registry, log } = options;
   const expected = { chainId, contract, registry, log: log === undefined ? log : logIdOf(log) };
-  const found = await checkCertificate(certificate, web3Chain(rpc), expected);
+  const found = await checkCertificate(certificate, await chainAt(rpc), expected);
   if (found.verdict === "invalid") return failed(found.step, found.message);
   return report(certificate, found, options);
 }

@@ -1,5 +1,4 @@
 import { Command, InvalidArgumentError } from "commander";
-import { web3Chain } from "../chain/web3.js";
 import { looksLikeCar } from "../core/car.js";
 import { looksLikeCertificate } from "../core/certificate-json.js";
 import { AnchordError, messageOf } from "../core/errors.js";
@@ -7,6 +6,7 @@ import { logIdOf } from "../core/head.js";
 import { receiptFromJson } from "../core/receipt-json.js";
 import { checkReceipt } from "../core/receipt.js";
 import type { ReceiptCheck } from "../core/receipt.js";
+import { chainAt } from "./chain.js";
 import { entryText } from "./entry-text.js";
 import { ExitCode } from "./exit-code.js";
 import { Input } from "./input.js";
@@ -90,7 +90,7 @@ async function check(text: string, options: VerifyOptions): Promise<ReceiptCheck
     return { verdict: "invalid", step: "format", message: messageOf(error) };
   }
   const expected = { chainId: chain, contract, log: log === undefined ? undefined : logIdOf(log) };
-  return checkReceipt(receipt, web3Chain(rpc), expected);
+  return checkReceipt(receipt, await chainAt(rpc), expected);
 }
 
 /** Prints what was found, and returns the exit code. */

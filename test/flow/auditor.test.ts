@@ -17,11 +17,12 @@ import type { Database } from "../../src/store/database.js";
 import { feedRows } from "../../src/store/feed.js";
 import { startDaemon, temporaryFolder } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
-import { DATABASES } from "../support/databases.js";
+import { databasesOfRun } from "../support/databases.js";
 import { startExternalChain } from "../support/external-chain.js";
 import type { ExternalChain } from "../support/external-chain.js";
 import { startGanache } from "../support/ganache.js";
 import { problemsOf, sealed } from "../support/log-checks.js";
+import { seedOfRun } from "../support/random.js";
 import { startRelay } from "../support/relay.js";
 import { until } from "../support/until.js";
 
@@ -201,7 +202,9 @@ async function run(database: Database, sql: string, values: readonly unknown[] =
   return rows as Record<string, unknown>[];
 }
 
-for (const { name, settings } of DATABASES) {
+const seed = seedOfRun();
+
+for (const { name, settings } of databasesOfRun(seed)) {
   describe(`The auditor, on ${name}`, function () {
     this.timeout(300_000);
 
@@ -210,6 +213,7 @@ for (const { name, settings } of DATABASES) {
     let database: Database;
 
     before(async function () {
+      console.log(`      SEED=${seed}`);
       const found = await settings();
       if (found === undefined) return this.skip();
       target = { ...found, LOG_LEVEL: "error" };

@@ -11,6 +11,7 @@ import { startExternalChain } from "../support/external-chain.js";
 import type { ExternalChain } from "../support/external-chain.js";
 import { expectWhole } from "../support/log-checks.js";
 import { sharedMysql } from "../support/mysql.js";
+import { databasesOfRun } from "../support/databases.js";
 import { randomOf, seedOfRun } from "../support/random.js";
 import { rebuild, recordSome, settled } from "../support/rebuild.js";
 import type { Event } from "../support/rebuild.js";
@@ -29,11 +30,12 @@ function event(requestId: string, of: string): Event {
   };
 }
 
-for (const flavour of ["SQLite", "MariaDB"] as const) {
+const seed = seedOfRun();
+
+for (const { name: flavour } of databasesOfRun(seed)) {
   describe(`A backup that was restored, on ${flavour}`, function () {
     this.timeout(180_000);
 
-    const seed = seedOfRun();
     const random = randomOf(seed);
     let chain: ExternalChain;
     let relay: Relay;

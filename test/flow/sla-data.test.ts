@@ -21,11 +21,12 @@ import type { StoredSla } from "../../src/store/sla.js";
 import type { Tables } from "../../src/store/tables.js";
 import { startDaemon, temporaryFolder } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
-import { DATABASES } from "../support/databases.js";
+import { databasesOfRun } from "../support/databases.js";
 import { GRPC_DOOR } from "../support/doors.js";
 import { startExternalChain } from "../support/external-chain.js";
 import type { ExternalChain } from "../support/external-chain.js";
 import { problemsOf, sealed } from "../support/log-checks.js";
+import { seedOfRun } from "../support/random.js";
 import { rebuild, settled } from "../support/rebuild.js";
 import { advance, setSla, slaClient, within } from "../support/sla.js";
 import { addSlaChange, changeOnChain, refuseChange } from "../support/sla-log.js";
@@ -102,7 +103,9 @@ async function timeOf({ rpc }: ExternalChain): Promise<number> {
   return Number(timestamp);
 }
 
-for (const { name, settings } of DATABASES) {
+const seed = seedOfRun();
+
+for (const { name, settings } of databasesOfRun(seed)) {
   describe(`What is stored of deadlines, on ${name}`, function () {
     this.timeout(120_000);
 
@@ -113,6 +116,7 @@ for (const { name, settings } of DATABASES) {
     let untouched: Map<Table, Row[]>;
 
     before(async function () {
+      console.log(`      SEED=${seed}`);
       const set = await settings();
       if (set === undefined) return this.skip();
       chain = await startManagedChain();

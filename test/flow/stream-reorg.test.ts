@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { anvilBinary } from "../support/external-chain.js";
 import { sharedMysql } from "../support/mysql.js";
+import { databasesOfRun } from "../support/databases.js";
 import { seedOfRun } from "../support/random.js";
 import { soakReorganisations } from "../support/stream-reorg.js";
 
@@ -8,11 +9,12 @@ import { soakReorganisations } from "../support/stream-reorg.js";
 const SEEDS = 1;
 const STEPS = 20;
 
-for (const database of ["SQLite", "MariaDB"] as const) {
+const seed = seedOfRun();
+
+for (const { name: database } of databasesOfRun(seed)) {
   describe(`The event stream of a chain that is reorganised, on ${database}`, function () {
     this.timeout(240_000);
 
-    const seed = seedOfRun();
     let newDatabase: () => Promise<string | undefined> = () => Promise.resolve(undefined);
 
     before(async function () {

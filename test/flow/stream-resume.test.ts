@@ -4,7 +4,7 @@ import { EventSchema } from "../../gen/ts/anchord/v1/event_pb.js";
 import type { Event } from "../../gen/ts/anchord/v1/event_pb.js";
 import { startDaemon, temporaryFolder } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
-import { DATABASES } from "../support/databases.js";
+import { databasesOfRun } from "../support/databases.js";
 import { randomOf, seedOfRun } from "../support/random.js";
 import type { Random } from "../support/random.js";
 import { recordSome } from "../support/rebuild.js";
@@ -21,11 +21,12 @@ const KILLS = 4;
 
 const NAME = "test/resume";
 
-for (const database of DATABASES) {
+const seed = seedOfRun();
+
+for (const database of databasesOfRun(seed)) {
   describe(`A subscriber that is killed again and again, on ${database.name}`, function () {
     this.timeout(240_000);
 
-    const seed = seedOfRun();
     const cuts = CUTS[database.name] ?? 0;
     let settings: Record<string, string>;
     let random: Random;

@@ -4,7 +4,7 @@ import type { SyncBlocksResponse } from "../../gen/ts/anchord/v1/audit_service_p
 import { openDatabase } from "../../src/store/database.js";
 import { startDaemon, temporaryFolder } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
-import { DATABASES } from "../support/databases.js";
+import { databasesOfRun } from "../support/databases.js";
 import { DOORS, refusalOf } from "../support/doors.js";
 import type { AuditClient } from "../support/doors.js";
 import { addEvidence, allEvidence, anchorAsStranger, fileNamed } from "../support/evidence-log.js";
@@ -49,11 +49,12 @@ function happenings({ events }: Dump): string[] {
     .sort();
 }
 
-for (const kind of DATABASES) {
+const seed = seedOfRun();
+
+for (const kind of databasesOfRun(seed)) {
   describe(`SyncBlocks, on ${kind.name}`, function () {
     this.timeout(120_000);
 
-    const seed = seedOfRun();
     const random = randomOf(seed);
     let chain: ExternalChain;
     let settings: Record<string, string>;

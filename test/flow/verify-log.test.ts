@@ -39,6 +39,7 @@ import { evidenceNamed } from "../support/evidence-registry.js";
 import { startExternalChain } from "../support/external-chain.js";
 import type { ExternalChain } from "../support/external-chain.js";
 import { sharedMysql } from "../support/mysql.js";
+import { databasesOfRun } from "../support/databases.js";
 import { randomOf, seedOfRun } from "../support/random.js";
 import { until } from "../support/until.js";
 
@@ -172,11 +173,12 @@ const PLACE = [
 
 const OLDEST = { newestFirst: false, limit: 1 } as const;
 
-for (const flavour of ["SQLite", "MariaDB"] as const) {
+const seed = seedOfRun();
+
+for (const { name: flavour } of databasesOfRun(seed)) {
   describe(`VerifyLog, on ${flavour}`, function () {
     this.timeout(120_000);
 
-    const seed = seedOfRun();
     const random = randomOf(seed);
     let chain: ExternalChain;
     let database: Database;

@@ -18,3 +18,11 @@ export const DATABASES: readonly TestDatabase[] = [
     },
   },
 ];
+
+/**
+ * What suites run on that take minutes: one of the databases, another from seed to seed, and both where
+ * TEST_DATABASES is "all".
+ */
+export function databasesOfRun(seed: number): readonly TestDatabase[] {
+  return process.env["TEST_DATABASES"] === "all" ? DATABASES : [DATABASES[seed % 2]!];
+}
