@@ -221,10 +221,8 @@ const MAKERS: Readonly<Record<string, Maker>> = {
     },
   }),
   duration: known({
-    gte: (bound: Duration) => (value: Duration) =>
-      value.seconds >= bound.seconds && value.nanos >= 0,
-    lte: (bound: Duration) => (value: Duration) =>
-      value.seconds < bound.seconds || (value.seconds === bound.seconds && value.nanos <= 0),
+    gte: (bound: Duration) => (value: Duration) => !isShorter(value, bound),
+    lte: (bound: Duration) => (value: Duration) => !isShorter(bound, value),
   }),
   timestamp: known({
     gte: (bound: Timestamp) => (value: Timestamp) => value.seconds >= bound.seconds,
@@ -247,6 +245,11 @@ function wellFormedDuration({ seconds, nanos }: Duration): boolean {
   const isOneSigned = seconds === 0n || nanos === 0 || seconds < 0n === nanos < 0;
   const length = seconds < 0n ? -seconds : seconds;
   return isOneSigned && Math.abs(nanos) < 1_000_000_000 && length <= MOST_SECONDS;
+}
+
+/** Requires that both are well formed. */
+function isShorter(a: Duration, b: Duration): boolean {
+  return a.seconds < b.seconds || (a.seconds === b.seconds && a.nanos < b.nanos);
 }
 
 /** Messages that can be encoded with values that mean nothing: which mean something, and what is said else. */

@@ -61,8 +61,7 @@ export async function certificateOf(
 
 /** What is not met now was not met before either; what is met stays so. Hence the block before, or the one after. */
 async function standingOf(chain: Chain, contract: string, sla: StoredSla): Promise<Standing> {
-  const isOnChain = sla.state !== "PENDING" && sla.state !== "FAILED";
-  if (!isOnChain) throw tooEarly(sla, "is not on the chain");
+  if (sla.state === "FAILED") throw tooEarly(sla, "was refused by the chain");
   const before = await chain.latestBlock();
   const cycle = await chain.slaCycle(contract, sla.subjectKey, sla.cycle);
   if (cycle === undefined) throw tooEarly(sla, "is not on the chain");

@@ -17,7 +17,7 @@ import { checkReceipt } from "../../src/core/receipt.js";
 import { pieces } from "../support/bundle.js";
 import { startDaemon, temporaryFolder } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
-import { DATABASES } from "../support/databases.js";
+import { databasesOfRun } from "../support/databases.js";
 import { DOORS, GRPC_DOOR, refusalOf } from "../support/doors.js";
 import type { AuditClient, Door } from "../support/doors.js";
 import { evidenceClient, randomFile, stagedBy, uploaded } from "../support/evidence.js";
@@ -82,7 +82,7 @@ async function last<T>(items: AsyncIterable<T>): Promise<T> {
   return found as T;
 }
 
-for (const database of DATABASES) {
+for (const database of databasesOfRun(seed)) {
   describe(`ExportEvidence on ${database.name}`, function () {
     this.timeout(60_000);
 

@@ -13,7 +13,7 @@ import {
 import { connect, deployAuditLog, sealOn, type AuditLog } from "../support/audit-log.js";
 import { GANACHE_CHAIN_ID, startGanache, type TestChain } from "../support/ganache.js";
 
-const TREES = 30;
+const TREES = 10;
 const LEAVES_PER_TREE = 2;
 
 /** A claim that a leaf with these contents stands at this place. */

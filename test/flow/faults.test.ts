@@ -1,5 +1,6 @@
 import type { FaultPoint } from "../../src/flow/faults.js";
 import { sharedMysql } from "../support/mysql.js";
+import { databasesOfRun } from "../support/databases.js";
 import { randomOf, seedOfRun } from "../support/random.js";
 import { soak } from "../support/soak.js";
 
@@ -21,14 +22,15 @@ type Elsewhere = `${"adopt" | "evidence" | "anchor" | "sla" | "sign" | "keeper"}
 type Missing = Exclude<FaultPoint, (typeof POINTS)[number] | Elsewhere>;
 const complete: [Missing] extends [never] ? true : false = true;
 
-/** Killed at random: so many seeds on each database; `npm run soak` has more. */
+/** Killed at random: so many seeds; `npm run soak` has more. */
 const RANDOM_SEEDS = 1;
 
-for (const database of ["SQLite", "MariaDB"] as const) {
+const seed = seedOfRun();
+
+for (const { name: database } of databasesOfRun(seed)) {
   describe(`A daemon that is killed, on ${database}`, function () {
     this.timeout(120_000);
 
-    const seed = seedOfRun();
     let newDatabase: () => Promise<string | undefined> = () => Promise.resolve(undefined);
 
     before(async function () {
@@ -42,8 +44,7 @@ for (const database of ["SQLite", "MariaDB"] as const) {
 
     it("loses, doubles and reorders nothing at every other fault point", async () => {
       const random = randomOf(seed);
-      // Every other point on each database, the rest on the other; `npm run soak` has many on both.
-      const half = (seed + (database === "SQLite" ? 0 : 1)) % 2;
+      const half = Math.floor(seed / 2) % 2; // the others at another seed; `npm run soak` has many
       const points = POINTS.filter((_, i) => i % 2 === half);
       const faults = points.map((point) => `${point}:${random.between(1, 3)}`);
       await soak({ seed, mysqlUrl: await newDatabase(), faults, kills: 0 });
