@@ -11,6 +11,7 @@ else if (process.env.CI === "true")
   throw new Error("protoc and its Python plugins are not installed");
 else console.error("SKIPPED: the Python stubs are not checked, as protoc or a plugin is missing");
 run("node", "scripts/gen-vectors.mjs");
+run("node", "scripts/gen-certificate-vectors.mjs");
 
 const changed = execFileSync("git", ["status", "--porcelain", "gen", "docs"]).toString();
 if (changed !== "") {

@@ -30,19 +30,13 @@ describe("anchord verify, of a certificate", function () {
 
   for (const [name, ending] of [
     ["valid_met_in_time", /VALID: the deadline for complaint\/ABC12345 was met in time, at \S+Z\n/],
-    ["valid_met_late", /VALID: the deadline for complaint\/DEF67890 was met late, at \S+Z\n/],
     ["valid_breached", /VALID: the deadline for complaint\/ABC12345 was broken, at \S+Z\n/],
     ["valid_met_since", /was broken, at \S+Z; it was met late since, at 2026-03-08T00:00:00Z\n/],
     ["format_unknown_member", /^FALSE at step format: /],
-    ["subject_other", /^FALSE at step subject: /],
-    ["verdict_late", /^FALSE at step verdict: /],
     ["identity_expected_registry", /^FALSE at step identity: .* registry /],
     ["contract_log_alone", /^FALSE at step contract: no SLARegistry contract answers/],
     ["cycle_unknown", /^FALSE at step cycle: the registry has no deadline 3 of this subject\n$/],
-    ["block_time", /^FALSE at step block: /],
     ["set_root", /^FALSE at step set\/root: /],
-    ["set_another_cycle", /^FALSE at step set: /],
-    ["meet_by_setting", /^FALSE at step meet: /],
   ] as const) {
     it(`${name}: ends with its code`, async () => {
       const { code, stdout, stderr } = await verifyVector(name);
