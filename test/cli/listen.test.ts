@@ -284,7 +284,11 @@ describe("anchord listen", function () {
     const command = `"$0" "$1" listen --server "$2" --from start | head -n 1`;
     const script = `set -o pipefail; ${command}`;
     const args = ["-c", script, process.execPath, ANCHORD, server[1]!];
-    const { code, stdout, stderr } = await run("bash", args);
+    let hasEnded = false;
+    const running = run("bash", args).finally(() => (hasEnded = true));
+    // It notices with the next line that it writes.
+    while (!hasEnded) await record(["a"]);
+    const { code, stdout, stderr } = await running;
     expect(stderr).to.equal("");
     expect(code).to.equal(0);
     expect(keysOf(linesOf(stdout))).to.deep.equal([everything[0]?.key]);
