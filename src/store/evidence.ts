@@ -372,7 +372,6 @@ export function stored(row: EvidenceRow): StoredEvidence {
 }
 
 /** Where a row stands on the chain; undefined where it does not. */
-/** Where a row says that evidence stands. */
 export function anchorOf(
   row: Pick<
     EvidenceTable | StrangeAnchorsTable,

@@ -376,22 +376,24 @@ describe("staging", () => {
   });
 });
 
-/**
- * Runs a script with a folder on a disk of its own of a size. Skips the test where we may not mount one, which
- * is said loudly, and is an error when CI=true.
- */
+/** Runs a script with a folder on a disk of its own of a size. Skips the test where we may not mount one. */
 async function onSmallDisk(test: Mocha.Context, folder: string, size: string, script: string) {
   const inside = `mount -t tmpfs -o size=${size} none "$1" && exec "$2" --input-type=module --eval "$3"`;
   const unshare = ["--user", "--map-root-user", "--mount", "sh", "-c"];
   const possible = spawnSync("unshare", [...unshare, `mount -t tmpfs none "$1"`, "sh", folder]);
   if (possible.status !== 0) {
     const why = possible.error?.message ?? possible.stderr.toString().trim();
-    const message = `SKIPPED: "${test.test?.title}" needs a disk of its own, which cannot be mounted: ${why}`;
-    if (process.env["CI"] === "true") throw new Error(message);
-    process.stderr.write(`\n${"!".repeat(80)}\n${message}\n${"!".repeat(80)}\n\n`);
-    test.skip();
+    skip(test, `needs a disk of its own, which cannot be mounted: ${why}`);
   }
   return run("unshare", [...unshare, inside, "sh", folder, process.execPath, script]);
+}
+
+/** Skips a test, which is said loudly, and is an error when CI=true. */
+function skip(test: Mocha.Context, why: string): never {
+  const message = `SKIPPED: "${test.test?.title}" ${why}`;
+  if (process.env["CI"] === "true") throw new Error(message);
+  process.stderr.write(`\n${"!".repeat(80)}\n${message}\n${"!".repeat(80)}\n\n`);
+  return test.skip();
 }
 
 /** Code that imports these modules of content/. */
@@ -519,7 +521,9 @@ describe("claimed files", () => {
   it("are kept also where the content store is on another disk", async function () {
     const other = "/dev/shm";
     const folder = temporaryFolder();
-    if (!existsSync(other) || statSync(other).dev === statSync(folder).dev) this.skip();
+    if (!existsSync(other) || statSync(other).dev === statSync(folder).dev) {
+      skip(this, `needs ${other} to be another disk than ${folder}`);
+    }
     const { content } = filesIn(folder);
     const staging = join(other, `anchord-test-${process.pid}`);
     opened.push({ stop: () => Promise.resolve(rmSync(staging, { recursive: true })) });
