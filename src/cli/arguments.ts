@@ -43,3 +43,14 @@ export function duration(text: string): Duration {
 export function durations(text: string): Duration[] {
   return text.split(",").map((each) => duration(each.trim()));
 }
+
+/** A parser of one of some words, in upper or lower case, to what each stands for. */
+export function choice<T>(choices: Readonly<Record<string, T>>): (text: string) => T {
+  const words = Object.keys(choices);
+  const wanted = `must be ${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+  return (text) => {
+    const word = text.toLowerCase();
+    if (!words.includes(word)) throw new InvalidArgumentError(wanted);
+    return choices[word] as T;
+  };
+}

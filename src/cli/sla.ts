@@ -2,7 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { createClient } from "@connectrpc/connect";
 import type { Client } from "@connectrpc/connect";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import { SLAState } from "../../gen/ts/anchord/v1/sla_pb.js";
 import type { SLA } from "../../gen/ts/anchord/v1/sla_pb.js";
@@ -11,7 +11,7 @@ import type {
   ListSLAsRequestSchema,
   SetDeadlineRequestSchema,
 } from "../../gen/ts/anchord/v1/sla_service_pb.js";
-import { duration, durations, formatOption, moment, positive } from "./arguments.js";
+import { choice, duration, durations, formatOption, moment, positive } from "./arguments.js";
 import type { Format } from "./arguments.js";
 import { ExitCode } from "./exit-code.js";
 import { printable } from "./printable.js";
@@ -205,34 +205,22 @@ async function set(
   return [(await client.setDeadline({ ...request, ...(when && { when }) })).sla];
 }
 
-function slaState(text: string): SLAState {
-  const state = SLAState[`SLA_STATE_${text.toUpperCase()}` as keyof typeof SLAState];
-  if (state === undefined || state === SLAState.SLA_STATE_UNSPECIFIED) {
-    throw new InvalidArgumentError("must be pending, open, paused, met or failed");
-  }
-  return state;
-}
+const slaState = choice({
+  pending: SLAState.SLA_STATE_PENDING,
+  open: SLAState.SLA_STATE_OPEN,
+  paused: SLAState.SLA_STATE_PAUSED,
+  met: SLAState.SLA_STATE_MET,
+  failed: SLAState.SLA_STATE_FAILED,
+});
 
-const ORDERS = new Map([
-  ["newest", SLAOrder.SLA_ORDER_UNSPECIFIED],
-  ["oldest", SLAOrder.SLA_ORDER_OLDEST_FIRST],
-  ["deadline", SLAOrder.SLA_ORDER_DEADLINE],
-]);
+const slaOrder = choice({
+  newest: SLAOrder.SLA_ORDER_UNSPECIFIED,
+  oldest: SLAOrder.SLA_ORDER_OLDEST_FIRST,
+  deadline: SLAOrder.SLA_ORDER_DEADLINE,
+});
 
-function slaOrder(text: string): SLAOrder {
-  const order = ORDERS.get(text);
-  if (order === undefined) throw new InvalidArgumentError("must be newest, oldest or deadline");
-  return order;
-}
-
-const STATES = new Map([
-  ["accepted", RecordState.ACCEPTED],
-  ["anchored", RecordState.ANCHORED],
-  ["final", RecordState.FINAL],
-]);
-
-function recordState(text: string): RecordState {
-  const state = STATES.get(text);
-  if (state === undefined) throw new InvalidArgumentError("must be accepted, anchored or final");
-  return state;
-}
+const recordState = choice({
+  accepted: RecordState.ACCEPTED,
+  anchored: RecordState.ANCHORED,
+  final: RecordState.FINAL,
+});
