@@ -8,4 +8,4 @@ import { setFlagsFromString } from "node:v8";
 setFlagsFromString("--heap-growing-percent=30");
 setFlagsFromString("--incremental-marking-soft-trigger=97"); // percent of the way to there
 
-await import("../dist/src/cli/main.js");
+await import("../dist/bundle/anchord/main.js");

@@ -13,6 +13,7 @@ docs/sla-certificates.md specify every byte. The steps of a receipt, in order:
   batch     the contract has that root and size under the batch's number
   head      the batch's fields lead from the head before it to the head that the contract has
   anchor    transaction, block and block time are as the receipt says
+  work      the batch's head carries the proof of work that was asked for
 
 And of a certificate:
 
@@ -366,6 +367,7 @@ def require_certificate(certificate):
 CONTRACT_NAME = "0x75d0c0dc"  # the first 4 bytes of Keccak-256("contractName()")
 VERSION = "0x54fd4d50"        # of Keccak-256("version()")
 BATCH_OF = "0x6f74911f"       # of Keccak-256("batchOf(bytes32,uint64)")
+MINIMUM_DIFFICULTY = "0x371b879e"  # of Keccak-256("minimumDifficulty()")
 CYCLE_OF = "0x303fef5c"       # of Keccak-256("cycleOf(bytes32,uint32)")
 VERSION_ANSWER = bytes(31) + b"\x01"
 # What the registry announces a change with: all of Keccak-256, of
@@ -373,6 +375,8 @@ VERSION_ANSWER = bytes(31) + b"\x01"
 # "DeadlineMet(bytes32,uint32,bytes32,bool,uint48,address)".
 DEADLINE_SET = "0xe2f5028a76df72f796f484bd376b17b65224330da76d689682eb9555a4bad528"
 DEADLINE_MET = "0x43c427d86265f47ff704a382a2205fb861ef643a00a1e38a51f58d4ad9f4c6a8"
+# And AuditLog "DifficultyChanged(uint8,uint8)".
+DIFFICULTY_CHANGED = "0xd0c1b4447a0f44c7d080b547a997521e109db938d7d43fe6e7e96faabd157e6a"
 
 
 class Chain:
@@ -422,6 +426,24 @@ class Chain:
         if len(words) != 128 or words == bytes(128):
             return None
         return words[:32], words[32:64], number_of(words[64:96]), number_of(words[96:])
+
+    def work_asked(self, contract, work, block):
+        """The zero digits that the contract asked of a head of a block: as now, unless that was raised since.
+
+        It is searched for only where a head with `work` zero digits has too little for what is asked now.
+        """
+        words = words_of(self.call(contract, MINIMUM_DIFFICULTY))
+        if len(words) != 1:
+            raise Unreachable(f"{contract} does not say how much work it asks of heads: ask another node")
+        if work >= words[0]:
+            return words[0]
+        changes = self.ask(
+            "eth_getLogs", [{"address": contract, "topics": [DIFFICULTY_CHANGED], "fromBlock": hex(block),
+                             "toBlock": "latest"}],
+            lambda logs: [(number_of(unhex(log["blockNumber"])), number_of(unhex(log["data"])[:32]))
+                          for log in logs])
+        later = [previous for at, previous in changes if at > block]
+        return min([previous for at, previous in changes if at == block] + (later or words)[:1])
 
     def cycle(self, contract, key, number):
         """A deadline as the registry has it; None where it has no such deadline."""
@@ -554,6 +576,10 @@ def check_receipt(receipt, chain, expected, found):
     step("anchor", block == (anchor["blockNumber"], anchor["blockHash"]),
          f"the transaction is in block {block and block[0]} {block and block[1]}{again}")
     step("anchor", time == anchor["blockTime"], f"the contract has block time {iso_time(time)}{again}")
+
+    work = 64 - len(head.hex().lstrip("0"))
+    asked = max(expected.get("difficulty") or 0, chain.work_asked(contract, work, block[0]))
+    step("work", work >= asked, f"the batch's head starts with {work} zero hex digits, not {asked}")
     found["time"] = time
     return "valid"
 
@@ -721,6 +747,9 @@ def main():
     parser.add_argument("--log", metavar="NAME", help="name of the log that you expect")
     parser.add_argument("--registry", type=address, metavar="0x..",
                         help="the SLARegistry that you expect of a certificate")
+    parser.add_argument("--difficulty", type=int, choices=range(65), metavar="N",
+                        help="zero hex digits that the head of each batch must start with, whatever the "
+                        "contract asks for")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     args = parser.parse_args()
     try:
@@ -739,7 +768,8 @@ def main():
         parser.error("--registry is for certificates, and this is none")
 
     expected = {"chainId": args.chain_id, "contract": args.contract,
-                "log": None if args.log is None else sha256(args.log.encode()), "registry": args.registry}
+                "log": None if args.log is None else sha256(args.log.encode()), "registry": args.registry,
+                "difficulty": args.difficulty}
     found, failed = {"passed": Steps()}, None
     try:
         verdict = check(text, Chain(args.rpc), expected, found)

@@ -22,7 +22,7 @@ function withLastBatches({ chainId, calls, transactions }) {
   const last = Object.entries(transactions).slice(-1);
   return {
     chainId,
-    calls: [...calls.slice(0, 2), ...calls.slice(-3)],
+    calls: [...calls.slice(0, 3), ...calls.slice(-3)],
     transactions: Object.fromEntries(last),
   };
 }

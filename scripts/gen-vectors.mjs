@@ -571,7 +571,7 @@ for (const [i, size] of SIZES.entries()) {
     trailsRoot: published ? sha256(Buffer.from("trails")) : ZERO32,
     nonce: 0n,
   };
-  if (published) seal.nonce = findNonce(head, seal, 2);
+  if (published) seal.nonce = findNonce(head, seal, 2, { from: 0, to: 1_000_000 });
   const previousHead = head;
   head = nextHead(head, seal);
   const seconds = BigInt(Date.UTC(2026, 1, 1) / 1000 + 12 * i);
@@ -586,10 +586,13 @@ for (const [i, size] of SIZES.entries()) {
 
 const web3 = new Web3("http://127.0.0.1:1");
 const SELECTORS = Object.fromEntries(
-  ["contractName()", "version()", "batchOf(bytes32,uint64)"].map((s) => [
+  ["contractName()", "version()", "batchOf(bytes32,uint64)", "minimumDifficulty()"].map((s) => [
     s,
     web3.utils.sha3(s).slice(0, 10),
   ]),
+);
+const TOPICS = Object.fromEntries(
+  ["DifficultyChanged(uint8,uint8)"].map((s) => [s, web3.utils.sha3(s)]),
 );
 const abi = (types, values) => web3.eth.abi.encodeParameters(types, values);
 const batchOfData = (log, number) =>
@@ -598,13 +601,15 @@ const batchOfResult = (root, head, size, time) =>
   abi(["bytes32", "bytes32", "uint64", "uint64"], [hex0x(root), hex0x(head), size, time]);
 const ABSENT = batchOfResult(ZERO32, ZERO32, 0n, 0n);
 
-/** What a scripted node answers. Calls and transactions that it does not list: "0x" and null. */
+/** What a scripted node answers. Calls and transactions that it does not list: "0x" and null; logs: none. */
 function chain({
   contract = CONTRACT,
   name = "anchord.AuditLog",
   version = 1n,
   chainId = CHAIN_ID,
   sealed = batches.slice(0, SEALED),
+  difficulty = 0,
+  raised = [],
   change = {},
 } = {}) {
   const call = (data, result) => ({ to: contract, data, result });
@@ -613,6 +618,7 @@ function chain({
     calls: [
       call(SELECTORS["contractName()"], abi(["string"], [name])),
       call(SELECTORS["version()"], abi(["uint256"], [version])),
+      call(SELECTORS["minimumDifficulty()"], abi(["uint8"], [difficulty])),
       call(batchOfData(LOG, 0n), batchOfResult(ZERO32, genesisHead(ID), 0n, 0n)),
       ...sealed.map(({ seal, head, anchor }) =>
         call(
@@ -628,6 +634,15 @@ function chain({
         { blockNumber: `0x${anchor.blockNumber.toString(16)}`, blockHash: anchor.blockHash },
       ]),
     ),
+    logs:
+      raised.length === 0
+        ? undefined
+        : raised.map(([block, previous, current]) => ({
+            address: contract,
+            topics: Object.values(TOPICS),
+            data: abi(["uint8", "uint8"], [previous, current]),
+            blockNumber: `0x${block.toString(16)}`,
+          })),
   };
 }
 const LOOK_ALIKE = "0x00000000000000000000000000000000000000aa";
@@ -670,6 +685,24 @@ const chains = {
   look_alike: chain({ contract: LOOK_ALIKE, name: "AuditLog" }),
   log_of_five: chain({ sealed: batches.slice(0, 5) }),
   log_of_six: chain({ sealed: batches }),
+  // Batches 1 to 4 are in blocks 1000 to 1003; the head of batch 4 starts with two zero digits.
+  work_two: chain({ difficulty: 2 }),
+  work_raised_after: chain({
+    difficulty: 8,
+    raised: [
+      [1004, 0, 2],
+      [1005, 2, 8],
+    ],
+  }),
+  work_raised_before: chain({ difficulty: 2, raised: [[1001, 0, 2]] }),
+  work_raised_with_it: chain({ difficulty: 2, raised: [[1002, 0, 2]] }),
+  work_lowered_with_it: chain({
+    difficulty: 4,
+    raised: [
+      [1002, 4, 0],
+      [1004, 0, 4],
+    ],
+  }),
 };
 
 // ---- Receipts -----------------------------------------------------------------------------------
@@ -896,6 +929,21 @@ bad("anchor_block_hash", "anchor", (r) => void (r.anchor.blockHash = hex0x(ZERO3
 bad("anchor_block_time", "anchor", (r) => void (r.anchor.blockTime = "2026-02-01T00:00:25Z"));
 bad("anchor_chain_other_time", "anchor", same, { chain: "batch_other_time" });
 
+// A receipt of batch 3, whose head starts with no zero digit, and one of batch 4, whose head has two.
+const FOURTH = batches[3].members[0].name;
+bad("work_two_for_none", "work", same, { chain: "work_two" });
+add("work_two_for_two", receiptOf(FOURTH), { chain: "work_two" });
+add("work_raised_after", changed(same), { chain: "work_raised_after" });
+bad("work_raised_before", "work", same, { chain: "work_raised_before" });
+add("work_raised_in_its_block", changed(same), { chain: "work_raised_with_it" });
+add("work_lowered_in_its_block", changed(same), { chain: "work_lowered_with_it" });
+bad("work_expected_one_for_none", "work", same, { expect: { difficulty: 1 } });
+add("work_expected_two_for_two", receiptOf(FOURTH), { expect: { difficulty: 2 } });
+add("work_expected_three_for_two", receiptOf(FOURTH), {
+  failedStep: "work",
+  expect: { difficulty: 3 },
+});
+
 // ---- The file -----------------------------------------------------------------------------------
 
 const seals = batches.map(({ seal, previousHead, head }) => ({
@@ -951,6 +999,7 @@ const vectors = {
   })),
   nextHeads: seals,
   selectors: SELECTORS,
+  topics: TOPICS,
   chains,
   receipts,
 };

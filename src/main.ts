@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { createClient, createRouterTransport } from "@connectrpc/connect";
-import { pino } from "pino";
 import type { Logger } from "pino";
 import { AuditService } from "../gen/ts/anchord/v1/audit_service_pb.js";
 import { EventService } from "../gen/ts/anchord/v1/event_service_pb.js";
 import { EvidenceService } from "../gen/ts/anchord/v1/evidence_service_pb.js";
 import { SLAService } from "../gen/ts/anchord/v1/sla_service_pb.js";
 import { ThreatScale } from "../gen/ts/anchord/v1/record_pb.js";
+import { reportLinks } from "./api/audit/report-links.js";
 import { auditService } from "./api/audit/service.js";
 import { authenticator, authInterceptor } from "./api/auth.js";
 import { errorInterceptor } from "./api/errors.js";
@@ -16,6 +16,7 @@ import { evidenceService } from "./api/evidence/service.js";
 import { served } from "./api/grpc-adapter.js";
 import { openGrpc } from "./api/grpc-server.js";
 import { healthCheck } from "./api/health.js";
+import { complaintRoutes } from "./api/http/complaint-routes.js";
 import { toRestError } from "./api/http/errors.js";
 import { restListener } from "./api/http/router.js";
 import { serviceRoutes } from "./api/http/service-routes.js";
@@ -25,25 +26,17 @@ import { createMetrics } from "./api/metrics.js";
 import { addSlaMetrics } from "./api/sla/metrics.js";
 import { slaService } from "./api/sla/service.js";
 import { validationInterceptor } from "./api/validate.js";
-import { readDeployment, runMigrations } from "./chain/deploy.js";
-import { embeddedFolder, startEmbedded } from "./chain/embedded.js";
 import type { EmbeddedChain } from "./chain/embedded.js";
 import { watchHeads } from "./chain/push.js";
-import { createSigner } from "./chain/signer.js";
-import type { Finality } from "./chain/tail.js";
-import { web3Chain } from "./chain/web3.js";
 import type { Config } from "./config.js";
-import { openEmbeddedContent } from "./content/embedded.js";
+import { publicUrl } from "./config/derived.js";
 import { openEvidenceFiles } from "./content/evidence-files.js";
-import { openContentKeys } from "./content/keys.js";
-import { openKuboContent } from "./content/kubo.js";
 import type { ContentStore } from "./content/port.js";
 import { logIdOf } from "./core/head.js";
 import { Acceptor } from "./flow/accept.js";
 import type { AuditLog } from "./flow/audit-log.js";
 import { ChainClock } from "./flow/chain-clock.js";
 import { ChainLink } from "./flow/chain-link.js";
-import type { ChainAccess } from "./flow/chain-link.js";
 import { EvidenceFlow } from "./flow/evidence-flow.js";
 import { Misconfigured } from "./flow/connect.js";
 import { armFault } from "./flow/faults.js";
@@ -53,10 +46,16 @@ import { SlaFlow } from "./flow/sla-flow.js";
 import { rebuildDatabase } from "./flow/rebuild.js";
 import type { RebuildProgress } from "./flow/rebuild.js";
 import { ProofMaker } from "./flow/receipts.js";
-import { storedIdentity } from "./store/chain-position.js";
-import { isUnavailable, openDatabase } from "./store/database.js";
-import type { Database } from "./store/database.js";
-import { migrate } from "./store/migrations.js";
+import { openLogger } from "./logging.js";
+import {
+  chainAccess,
+  embeddedAccess,
+  externalChain,
+  finalityOf,
+  hasRegistry,
+  openArchive,
+  preparedDatabase,
+} from "./parts.js";
 import { EventFeed } from "./stream/feed.js";
 
 export type { RebuildProgress } from "./flow/rebuild.js";
@@ -72,9 +71,6 @@ export interface RunningService {
 }
 
 const HOUR_MS = 60 * 60 * 1_000;
-const DATABASE_WAIT_MS = 60_000;
-const EMBEDDED_CONFIRMATIONS = 0;
-const EXTERNAL_CONFIRMATIONS = 12;
 
 /** Starts the whole service: the composition root, the only place that knows every room. */
 export async function startService(
@@ -82,10 +78,10 @@ export async function startService(
   embedded?: Promise<EmbeddedChain>,
 ): Promise<RunningService> {
   armFault(config.ANCHORD_FAULT);
-  const logger = pino({ level: config.LOG_LEVEL }, pino.destination(2));
+  const logger = openLogger(config);
   const database = await preparedDatabase(config, logger);
   const archive = openArchive(config);
-  const access = chainAccess(config, embedded);
+  const access = chainAccess(config, logger, embedded);
   const watch = new ProgressWatch(database, () => link.hurry());
   const events = new EventFeed(database);
   const clock = new ChainClock();
@@ -102,7 +98,7 @@ export async function startService(
     open: access.open,
     finality: finalityOf(config),
     pollMs: config.POLL_INTERVAL_MS,
-    maxRecords: config.MAX_BATCH_RECORDS,
+    ...sealingOf(config),
     auditPercent: config.AUDIT_PERCENT,
     eventRetentionDays: config.EVENT_RETENTION_DAYS,
     logger,
@@ -113,6 +109,7 @@ export async function startService(
     watch,
     proofs: new ProofMaker(database),
     scale: config.THREAT_SCALE === "1" ? ThreatScale.UNIT : ThreatScale.HUNDRED,
+    recordTypes: config.RECORD_TYPES,
     connection: () => link.connection,
     sealNow: () => link.hurry(),
   };
@@ -132,12 +129,7 @@ export async function startService(
     config.BLOCKCHAIN_WS_URL === undefined
       ? () => undefined
       : watchHeads(config.BLOCKCHAIN_WS_URL, () => link.look());
-  archive.content.listen().then(
-    () => logger.info({ addresses: archive.content.addresses() }, "the content store is up"),
-    (error: unknown) => {
-      logger.warn({ err: error }, "the IPFS node cannot be reached: nobody can fetch from it");
-    },
-  );
+  listen(archive, logger);
   doors.setServing(true);
   return {
     grpcPort: doors.grpcPort,
@@ -168,11 +160,11 @@ export async function rebuildService(
   report: (progress: RebuildProgress) => void,
 ): Promise<RebuildProgress> {
   armFault(config.ANCHORD_FAULT);
-  const logger = pino({ level: config.LOG_LEVEL }, pino.destination(2));
+  const logger = openLogger(config);
   const database = await preparedDatabase(config, logger);
   const archive = openArchive(config);
   const leader = new Leader(database, () => undefined, logger);
-  const own = embeddedAccess(config, embedded);
+  const own = embeddedAccess(config, logger, embedded);
   const external = externalChain(config);
   try {
     if (!(await leader.claim())) {
@@ -189,44 +181,26 @@ export async function rebuildService(
   }
 }
 
-function finalityOf(config: Config): Finality {
-  const isEmbedded = config.BLOCKCHAIN_RPC_URL === undefined;
-  return {
-    confirmations:
-      config.CONFIRMATIONS ?? (isEmbedded ? EMBEDDED_CONFIRMATIONS : EXTERNAL_CONFIRMATIONS),
-    asksFinalized: config.FINALITY === "finalized",
-  };
-}
-
-/** Opens the database and brings its schema up to date; one that is still starting gets some time. */
-async function preparedDatabase(config: Config, logger: Logger): Promise<Database> {
-  const database = openDatabase(
-    config.DATABASE_URL === undefined
-      ? { sqlitePath: join(config.DATA_DIR, "anchord.db") }
-      : { mysqlUrl: config.DATABASE_URL.replace(/^mariadb:/, "mysql:") },
+/** Lets others fetch from the content store; nothing waits for that. */
+function listen({ content }: ReturnType<typeof openArchive>, logger: Logger): void {
+  content.listen().then(
+    () => logger.info({ addresses: content.addresses() }, "the content store is up"),
+    (error: unknown) => {
+      logger.warn({ err: error }, "the IPFS node cannot be reached: nobody can fetch from it");
+    },
   );
-  const deadline = Date.now() + DATABASE_WAIT_MS;
-  for (;;) {
-    try {
-      await migrate(database);
-      return database;
-    } catch (error) {
-      if (!isUnavailable(error) || Date.now() > deadline) throw error;
-      logger.warn({ err: error }, "the database does not answer yet: trying again");
-      await new Promise((resolve) => setTimeout(resolve, 1_000));
-    }
-  }
 }
 
-/** The operator's Kubo node or the embedded IPFS node, and the keys of what it keeps. */
-function openArchive(config: Config) {
-  const { DATA_DIR: folder, IPFS_LISTEN: listen, IPFS_PEERS: peers, IPFS_API_URL: url } = config;
+/** How batches are sealed. */
+function sealingOf(config: Config) {
   return {
-    content:
-      url === undefined
-        ? openEmbeddedContent({ folder: join(folder, "ipfs"), listen, peers })
-        : openKuboContent({ url }),
-    keys: openContentKeys(join(folder, "keys"), config.CONTENT_KEY),
+    maxRecords: config.MAX_BATCH_RECORDS,
+    tipMultiplier: config.GAS_PRICE_MULTIPLIER,
+    sealing: {
+      isAutomatic: config.AUTO_MINE,
+      intervalMs: config.MINING_INTERVAL * 1_000,
+      difficulty: config.DIFFICULTY,
+    },
   };
 }
 
@@ -272,18 +246,6 @@ function openSla(
   });
 }
 
-/** The embedded chain has the registries; of another, the operator or the database says whether one is there. */
-async function hasRegistry(
-  config: Config,
-  database: Database,
-  registry: "evidence" | "sla",
-): Promise<boolean> {
-  const { EVIDENCE_CONTRACT_ADDRESS: evidence, SLA_CONTRACT_ADDRESS: sla } = config;
-  if (config.BLOCKCHAIN_RPC_URL === undefined) return true;
-  if ({ evidence, sla }[registry] !== undefined) return true;
-  return (await storedIdentity(database))?.[registry] !== undefined;
-}
-
 /** Both doors over one set of handlers and interceptors. */
 async function openDoors(
   config: Config,
@@ -297,16 +259,14 @@ async function openDoors(
   logger: Logger,
 ) {
   const { log, link, events, evidence, sla } = parts;
-  const audit = auditService(log);
+  const { HOST: host, PORT: port } = config;
+  let httpPort = port;
   const authenticate = authenticator(config.API_TOKENS);
   const interceptors = [
     errorInterceptor(logger),
     authInterceptor(authenticate),
     validationInterceptor(),
   ];
-  const inside = createRouterTransport((router) => router.service(AuditService, audit), {
-    router: { interceptors },
-  });
   const health = healthCheck(log, sla.room.now, async () => {
     const { anchorFailure, ...state } = await link.state();
     const evidenceFailure = anchorFailure ?? evidence.failure;
@@ -316,87 +276,49 @@ async function openDoors(
   addEventMetrics(metrics, events);
   addSlaMetrics(metrics, sla);
   const services = [
-    served(AuditService, audit),
+    served(
+      AuditService,
+      auditService(
+        log,
+        reportLinks(() => publicUrl(config, httpPort), config.EXPLORER_URL),
+      ),
+    ),
     served(EventService, eventService(events)),
     served(EvidenceService, evidenceService(evidence.room)),
     served(SLAService, slaService(sla.room)),
   ];
+  const inside = createRouterTransport(
+    (router) => {
+      for (const { service, implementation } of services) router.service(service, implementation);
+    },
+    { router: { interceptors } },
+  );
   const routes = restListener(
     [
       ...threatBridge(createClient(AuditService, inside)),
+      ...complaintRoutes({
+        log,
+        now: sla.room.now,
+        evidence: createClient(EvidenceService, inside),
+        authenticate,
+        gatewayUrl: config.IPFS_GATEWAY_URL,
+        explorerUrl: config.EXPLORER_URL,
+        logger,
+      }),
       ...serviceRoutes(health, metrics, authenticate),
     ],
     toRestError,
   );
-  const { HOST: host, PORT: port } = config;
   const isOpen = config.API_TOKENS.length === 0;
   const http = await openHttp({ host, port, isOpen }, services, interceptors, routes);
+  httpPort = http.port;
   const grpc = await openGrpc({ host, port: config.GRPC_PORT }, services, interceptors);
   return {
-    httpPort: http.port,
+    httpPort,
     grpcPort: grpc.port,
     setServing: (serving: boolean) => grpc.setServing(serving),
     close: async (graceMs: number) => {
       await Promise.all([http.close(graceMs), grpc.close(graceMs)]);
     },
-  };
-}
-
-/** The ways to a chain: a node of the operator's, or one of our own. */
-interface ChainSource {
-  readonly open: () => Promise<ChainAccess>;
-  readonly url: () => string;
-  readonly close: () => Promise<void>;
-}
-
-function chainAccess(config: Config, embedded?: Promise<EmbeddedChain>): ChainSource {
-  const external = externalChain(config);
-  const { PRIVATE_KEY: key } = config;
-  if (external === undefined || key === undefined) return embeddedAccess(config, embedded);
-  const access = { ...external, signer: createSigner(key), isAlive: async () => true };
-  return {
-    open: () => Promise.resolve(access),
-    url: () => external.url,
-    close: () => Promise.resolve(),
-  };
-}
-
-/** The operator's node and contracts, where there are any. */
-function externalChain(config: Config) {
-  const { BLOCKCHAIN_RPC_URL: url, BLOCKCHAIN_CONTRACT_ADDRESS: contract } = config;
-  if (url === undefined || contract === undefined) return undefined;
-  const { EVIDENCE_CONTRACT_ADDRESS: evidence, SLA_CONTRACT_ADDRESS: sla } = config;
-  return { url, chain: web3Chain(url), contract, evidence, sla };
-}
-
-/** The first start may be on its way already; later ones replace a Ganache that has ended. */
-function embeddedAccess(config: Config, first?: Promise<EmbeddedChain>): ChainSource {
-  const buildDir = join(embeddedFolder(config), "contracts");
-  let starting = first;
-  let running: EmbeddedChain | undefined;
-  return {
-    open: async () => {
-      running = await (starting ?? startEmbedded(config));
-      starting = undefined;
-      const { url, privateKey } = running;
-      const chain = web3Chain(url);
-      const chainId = await chain.chainId();
-      if (readDeployment(buildDir, chainId) === undefined)
-        await runMigrations(url, buildDir, privateKey);
-      const deployment = readDeployment(buildDir, chainId);
-      if (deployment === undefined) throw new Error("Truffle recorded no address of a contract");
-      return {
-        chain,
-        ...deployment,
-        signer: createSigner(privateKey),
-        isAlive: () =>
-          chain.chainId().then(
-            () => true,
-            () => false,
-          ),
-      };
-    },
-    url: () => running?.url ?? "",
-    close: async () => running?.stop(),
   };
 }

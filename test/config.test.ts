@@ -1,6 +1,10 @@
 import { execFileSync } from "node:child_process";
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect } from "chai";
-import { ConfigError, isLoopback, loadConfig } from "../src/config.js";
+import { isLoopback, loadConfig } from "../src/config.js";
+import { ConfigError } from "../src/config/error.js";
+import { temporaryFolder } from "./support/daemon.js";
 import { repositoryRoot } from "./support/repository.js";
 
 const NINE_LEVELS = "PT0S,PT1S,PT2S,PT3S,PT4S,PT5S,PT6S,PT7S,PT8S";
@@ -54,8 +58,63 @@ describe("configuration", () => {
     expect(told.SLA_POLICIES).to.deep.equal([]);
   });
 
+  it("takes the log levels of Python as well, in any case", () => {
+    const levels = ["DEBUG", "Info", "WARNING", "error", "CRITICAL"];
+    expect(levels.map((LOG_LEVEL) => loadConfig({ LOG_LEVEL }).LOG_LEVEL)).to.deep.equal([
+      ...["debug", "info", "warn", "error", "fatal"],
+    ]);
+  });
+
+  it("takes the key from a file, as secrets managers mount it", () => {
+    const file = join(temporaryFolder(), "key");
+    writeFileSync(file, `0x${"a1".repeat(32)}\n`, { mode: 0o444 });
+    const external = {
+      BLOCKCHAIN_RPC_URL: "http://node:8545",
+      BLOCKCHAIN_CONTRACT_ADDRESS: `0x${"0".repeat(40)}`,
+      PRIVATE_KEY_FILE: file,
+    };
+    expect(loadConfig(external).PRIVATE_KEY).to.equal(`0x${"a1".repeat(32)}`);
+    const both = { ...external, PRIVATE_KEY: "1".repeat(64) };
+    expect(() => loadConfig(both)).to.throw(
+      ConfigError,
+      /PRIVATE_KEY: unset it, or PRIVATE_KEY_FILE/,
+    );
+    for (const [content, message] of [
+      ["not-a-key-but-secret", "must be 32 bytes in hex"],
+      [" \n", "is empty"],
+    ] as const) {
+      chmodSync(file, 0o600);
+      writeFileSync(file, content);
+      expect(() => loadConfig(external)).to.throw(
+        ConfigError,
+        new RegExp(`^PRIVATE_KEY_FILE: ${file}: ${message}[^:]*$`),
+      );
+    }
+    const missing = { ...external, PRIVATE_KEY_FILE: `${file}.none` };
+    expect(() => loadConfig(missing)).to.throw(
+      ConfigError,
+      /^PRIVATE_KEY_FILE: .*key.none: cannot/,
+    );
+  });
+
+  it("names everything that is wrong at once, and what it must be", () => {
+    const wrong = { PORT: "65536", AUTO_MINE: "perhaps", FINALITY: "soon", EXPLORER_URL: "here" };
+    expect(() => loadConfig(wrong)).to.throw(
+      ConfigError,
+      "PORT: must be a whole number from 0 to 65535; FINALITY: must be one of finalized, confirmations; " +
+        "AUTO_MINE: must be true or false; EXPLORER_URL: must be an http or https address",
+    );
+  });
+
   const refused: readonly [string, NodeJS.ProcessEnv, RegExp][] = [
     ["a port out of range", { PORT: "65536" }, /^PORT:/],
+    ["no record types at all", { RECORD_TYPES: "," }, /^RECORD_TYPES: must have a type/],
+    ["a record type of another form", { RECORD_TYPES: "Trade" }, /^RECORD_TYPES: each must be/],
+    [
+      "an open door that was to be closed",
+      { HOST: "0.0.0.0", API_TOKENS: "token", EXPOSE_API: "false" },
+      /^HOST: .*EXPOSE_API/,
+    ],
     ["a port that is no number", { GRPC_PORT: "http" }, /^GRPC_PORT:/],
     ["a database of another kind", { DATABASE_URL: "postgres://x" }, /^DATABASE_URL:.*mysql/],
     [
@@ -96,6 +155,8 @@ describe("configuration", () => {
     ["more gas than a block has", { SLA_MAX_GAS: "30000001" }, /^SLA_MAX_GAS:/],
     ["a key without a node", { PRIVATE_KEY: "1".repeat(64) }, /^PRIVATE_KEY:.*BLOCKCHAIN_RPC_URL/],
     ["an open door without tokens", { HOST: "0.0.0.0" }, /^HOST:.*API_TOKENS/],
+    ["an open door by IPv6 without tokens", { HOST: "::" }, /^HOST:.*API_TOKENS/],
+    ["no pause between looks", { POLL_INTERVAL_MS: "0" }, /^POLL_INTERVAL_MS: .*from 10/],
     [
       "a node without a contract",
       { BLOCKCHAIN_RPC_URL: "http://x" },

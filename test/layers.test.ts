@@ -12,9 +12,24 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   flow: ["core", "store", "chain", "content"],
   stream: ["core", "store", "flow"],
   api: ["core", "store", "flow", "stream"],
-  config: ["core"],
-  main: ["core", "store", "chain", "content", "flow", "stream", "api", "config"],
-  cli: ["core", "chain", "content", "config", "main"],
+  settings: ["core"],
+  config: ["core", "settings"],
+  logging: ["core", "config"],
+  parts: ["core", "store", "chain", "content", "flow", "config"],
+  main: [
+    "core",
+    "store",
+    "chain",
+    "content",
+    "flow",
+    "stream",
+    "api",
+    "config",
+    "logging",
+    "parts",
+  ],
+  cli: ["core", "chain", "content", "config", "main", "checkup"],
+  checkup: ["core", "store", "chain", "content", "flow", "config", "parts"],
 };
 
 interface Import {

@@ -46,6 +46,7 @@ const CODES: Readonly<Record<Reason, Code>> = {
   SLA_UNCONFIGURED: Code.FailedPrecondition,
   SLA_NOT_FOUND: Code.NotFound,
   SLA_REFUSED: Code.FailedPrecondition,
+  RECORD_TYPE_NOT_ACCEPTED: Code.InvalidArgument,
 };
 
 const RETRYABLE: ReadonlySet<Reason> = new Set([

@@ -22,6 +22,9 @@ export interface HttpDoor {
   close(graceMs: number): Promise<void>;
 }
 
+/** How long a request's headers may take: without a limit on all of it, Node.js has none on these. */
+const HEADERS_MS = 60_000;
+
 /** Opens the HTTP door: Connect and gRPC-Web for the services, `routes` for everything else. */
 export async function openHttp(
   address: {
@@ -36,7 +39,7 @@ export async function openHttp(
 ): Promise<HttpDoor> {
   const listener = connectListener(services, interceptors, routes);
   // An upload may take as long as it takes; callers that are gone without a word are found by keepalive.
-  const options = { requestTimeout: 0, keepAlive: true };
+  const options = { requestTimeout: 0, headersTimeout: HEADERS_MS, keepAlive: true };
   const server = createServer(options, address.isOpen ? localOnly(listener) : listener);
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) =>

@@ -1,9 +1,11 @@
 import { auditLogAbi } from "../../gen/contracts/audit-log.js";
 import { hex0x, sameBytes, unhex, ZERO32 } from "../core/bytes.js";
-import type { BatchSeal, LogId } from "../core/head.js";
+import { AnchordError } from "../core/errors.js";
+import type { BatchSeal, DifficultyChange, LogId } from "../core/head.js";
 import type { ChainBatch } from "../core/receipt.js";
 import { contractOf } from "./contracts.js";
 import type { Call, Chain, SealedEvent } from "./port.js";
+import { quantity, RpcFault } from "./rpc.js";
 import type { Rpc, RpcLog } from "./rpc.js";
 import { unlessOther, viewsOf } from "./views.js";
 
@@ -13,6 +15,8 @@ export const AUDIT_LOG = contractOf(auditLogAbi);
 /** The topic of a seal's event; the next one is the log. */
 export const SEALED_TOPIC = AUDIT_LOG.topic("BatchSealed");
 
+const DIFFICULTY_TOPIC = AUDIT_LOG.topic("DifficultyChanged");
+
 const IDENTITY = { name: "AuditLog", version: 1n };
 
 /** Gas limit of a seal: about half as much again as the most that one was measured to need. */
@@ -21,7 +25,13 @@ export const SEAL_GAS = 200_000;
 /** What AuditLog answers. */
 type AuditLogCalls = Pick<
   Chain,
-  "isAuditLog" | "maySeal" | "minimumDifficulty" | "lastSealed" | "batch" | "sealCall"
+  | "isAuditLog"
+  | "maySeal"
+  | "minimumDifficulty"
+  | "difficultyChanges"
+  | "lastSealed"
+  | "batch"
+  | "sealCall"
 >;
 
 /** What AuditLog answers, at the node behind an RPC. */
@@ -31,9 +41,11 @@ export function auditLogCalls(rpc: Rpc): AuditLogCalls {
     isAuditLog: (contract) => views.isThere(contract),
     maySeal: (contract, account) => views.grants(contract, "SEALER_ROLE", account),
     minimumDifficulty: async (contract) => {
-      const { 0: difficulty } = await views.ask(contract, "minimumDifficulty");
-      return Number(difficulty);
+      const found = await unlessOther(views.ask(contract, "minimumDifficulty"));
+      if (found !== undefined) return Number(found[0]);
+      throw unknownWork(`${contract} does not say how much work it asks of heads`);
     },
+    difficultyChanges: (contract, fromBlock) => difficultyChanges(rpc, contract, fromBlock),
     lastSealed: async ({ contract, log }) => {
       const { number, head } = await views.ask(contract, "headOf", hex0x(log));
       return { number: BigInt(number as string), head: unhex(head as string) };
@@ -51,6 +63,32 @@ export function auditLogCalls(rpc: Rpc): AuditLogCalls {
     },
     sealCall,
   };
+}
+
+async function difficultyChanges(
+  rpc: Rpc,
+  address: string,
+  fromBlock: number,
+): Promise<DifficultyChange[]> {
+  const range = { fromBlock: quantity(fromBlock), toBlock: "latest" };
+  try {
+    const logs = await rpc<RpcLog[]>("eth_getLogs", {
+      ...{ address, topics: [DIFFICULTY_TOPIC] },
+      ...range,
+    });
+    return logs.map(({ data, topics, blockNumber }) => {
+      const { previous } = AUDIT_LOG.decodeEvent("DifficultyChanged", data, topics);
+      return { blockNumber: Number(blockNumber), previous: Number(previous) };
+    });
+  } catch (error) {
+    if (!(error instanceof RpcFault)) throw error;
+    const why = `the node does not search its logs from block ${fromBlock} on (${error.message})`;
+    throw unknownWork(`${why}, and only they say how much work was asked of heads then`, error);
+  }
+}
+
+function unknownWork(why: string, cause?: unknown): AnchordError {
+  return new AnchordError("CHAIN_UNAVAILABLE", `${why}: ask another node`, { cause });
 }
 
 function sealCall(id: LogId, previousHead: Uint8Array, seal: BatchSeal): Call {

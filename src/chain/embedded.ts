@@ -72,14 +72,26 @@ export async function startEmbedded(options: EmbeddedOptions): Promise<EmbeddedC
   };
 }
 
+/** The embedded chain of a data folder where it runs; starts nothing, and waits for nothing. */
+export function findEmbedded(options: EmbeddedOptions): Omit<EmbeddedChain, "stop"> | undefined {
+  const folder = embeddedFolder(options);
+  const endpoint = readEndpoint(folder);
+  if (endpoint === undefined || !isAlive(endpoint.pid)) return undefined;
+  return { url: endpoint.url, privateKey: readFileSync(keyFile(folder), "utf8").trim() };
+}
+
 /** The account's key: made at the first start, for this data folder alone. */
 function embeddedKey(folder: string): string {
-  const file = join(folder, "key");
+  const file = keyFile(folder);
   if (!existsSync(file)) {
     writeFileSync(`${file}.new`, `0x${randomBytes(32).toString("hex")}\n`, { mode: 0o600 });
     renameSync(`${file}.new`, file); // whole or not at all
   }
   return readFileSync(file, "utf8").trim();
+}
+
+function keyFile(folder: string): string {
+  return join(folder, "key");
 }
 
 function endpointFile(folder: string): string {

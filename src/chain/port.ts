@@ -140,8 +140,6 @@ export interface Chain extends ReceiptChain {
   eventsIn(of: Contracts, blockHash: string): Promise<ContractEvent[]>;
   /** The number and head of the last batch of a log. */
   lastSealed(id: LogId): Promise<{ readonly number: bigint; readonly head: Uint8Array }>;
-  /** The work that a head must carry, in leading zero hex digits. */
-  minimumDifficulty(contract: string): Promise<number>;
   /** Whether the account may seal. */
   maySeal(contract: string, account: string): Promise<boolean>;
   /** Whether an EvidenceRegistry contract of a version that we know answers at the address. */

@@ -25,11 +25,15 @@ export interface RpcLog {
   readonly logIndex: string;
 }
 
+/** A shorter part of an address is a word, such as a version or the name of a chain. */
+const SHORTEST_KEY = 8;
+
 /** Calls a method of the node; rejects with CHAIN_UNAVAILABLE or an RpcFault. */
 export type Rpc = <T>(method: string, ...params: readonly unknown[]) => Promise<T>;
 
 /** JSON-RPC over web3's transport, with a time limit for each call. */
 export function connectRpc(url: string, timeoutMs = 10_000): Rpc {
+  const hide = keysOf(url);
   const { requestManager } = new Web3(url);
   return async <T>(method: string, ...params: readonly unknown[]): Promise<T> => {
     let timer: NodeJS.Timeout | undefined;
@@ -40,7 +44,7 @@ export function connectRpc(url: string, timeoutMs = 10_000): Rpc {
       const request = requestManager.send({ method, params } as never) as Promise<T>;
       return await Promise.race([request, timeout]);
     } catch (error) {
-      throw asFault(error);
+      throw asFault(error, hide);
     } finally {
       clearTimeout(timer);
     }
@@ -64,16 +68,25 @@ export function asUnavailable(error: unknown): unknown {
   return new AnchordError("CHAIN_UNAVAILABLE", message, { cause: error });
 }
 
-function asFault(error: unknown): Error {
+function asFault(error: unknown, hide: (message: string) => string): Error {
   if (error instanceof AnchordError) return error;
   const inner = nodeError(error);
-  if (inner !== undefined) return new RpcFault(inner.message, revertData(inner.data));
+  if (inner !== undefined)
+    return new RpcFault(hide(withoutAddresses(inner.message)), revertData(inner.data));
   return unavailable(withoutAddresses(messageOf(error)));
 }
 
 /** An address may hold a key, as those of hosted nodes do: it goes into no message and no log. */
 function withoutAddresses(message: string): string {
   return message.replace(/https?:\/\/\S+/g, "the node");
+}
+
+/** Removes from a message the parts of an address that may be a key, which some nodes repeat in their errors. */
+function keysOf(address: string): (message: string) => string {
+  const { username, password, pathname, search } = new URL(address);
+  const parts = [username, password, ...pathname.split("/"), ...search.split(/[?&=]/)];
+  const keys = parts.filter(({ length }) => length >= SHORTEST_KEY);
+  return (message) => keys.reduce((rest, key) => rest.replaceAll(key, "[secret]"), message);
 }
 
 /** The JSON-RPC error object, if the node sent one: web3 hands it on as the cause. */

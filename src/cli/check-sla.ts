@@ -4,7 +4,8 @@ import { SLAService } from "../../gen/ts/anchord/v1/sla_service_pb.js";
 import { formatOption, positive } from "./arguments.js";
 import type { Format } from "./arguments.js";
 import { ExitCode } from "./exit-code.js";
-import { connectServer, reportFailure, withServer } from "./server.js";
+import { afterHelp, CLIENT_CODES } from "./help.js";
+import { connectServer, reporting, withServer } from "./server.js";
 import type { ServerOptions } from "./server.js";
 import { checkLines } from "./sla-line.js";
 
@@ -29,24 +30,24 @@ export function checkSlaCommand(): Command {
     .addOption(formatOption())
     .addHelpText(
       "after",
-      `
-The service raises levels by itself: "pending" are those that it has not come to within a minute.
-
-Exit codes: 0 done, 1 failed, 2 usage, 4 the service or its chain cannot be reached.`,
+      afterHelp({
+        notes: `The service raises levels by itself: "pending" are those that it has not come to within a minute.`,
+        examples: [
+          "anchord check-sla --dry-run --limit 50",
+          "anchord check-sla complaint/ABC12345",
+        ],
+        codes: { ...CLIENT_CODES, unreachable: "the service or its chain cannot be reached" },
+      }),
     );
   return withServer(command).action(async (subjects: string[], options: Options) => {
-    process.exitCode = await check(subjects, options);
+    process.exitCode = await reporting(options, () => check(subjects, options));
   });
 }
 
 async function check(subjects: string[], options: Options): Promise<number> {
   const client = createClient(SLAService, connectServer(options));
   const { dryRun = false, limit, format } = options;
-  try {
-    const { checks } = await client.batchCheckAndEscalate({ subjects, limit, dryRun });
-    process.stdout.write(checkLines(checks, format));
-    return ExitCode.ok;
-  } catch (error) {
-    return reportFailure(error, options);
-  }
+  const { checks } = await client.batchCheckAndEscalate({ subjects, limit, dryRun });
+  process.stdout.write(checkLines(checks, format));
+  return ExitCode.ok;
 }

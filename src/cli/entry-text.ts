@@ -8,6 +8,13 @@ import { printable } from "./printable.js";
 
 /** An entry's fields, one a line, safe to show on a terminal. */
 export function entryText(entry: Entry): string {
+  return Object.entries(entryFields(entry))
+    .map(([name, value]) => `${name}: ${printable(value)}`)
+    .join("\n");
+}
+
+/** An entry's fields, as text by their names; those of its body with the body's name before them. */
+export function entryFields(entry: Entry): Readonly<Record<string, string>> {
   const lines: [string, unknown][] = [
     ["subject", entry.subject],
     ["actor", entry.actor],
@@ -19,10 +26,8 @@ export function entryText(entry: Entry): string {
     ["details", entry.details],
     ["salt", hex(entry.salt)],
   ];
-  return lines
-    .filter(([, value]) => value !== "" && value !== undefined)
-    .map(([name, value]) => `${name}: ${printable(String(value))}`)
-    .join("\n");
+  const present = lines.filter(([, value]) => value !== "" && value !== undefined);
+  return Object.fromEntries(present.map(([name, value]) => [name, String(value)]));
 }
 
 /** The body's fields by their proto names, enums by the names of their values. */

@@ -13,8 +13,10 @@ import type {
 import { ErrorInfoSchema } from "../../gen/ts/google/rpc/error_details_pb.js";
 import { formatOption, positive } from "./arguments.js";
 import type { Format } from "./arguments.js";
+import { jsonLine } from "./columns.js";
 import { eventHeader, eventLine, kindName } from "./event-line.js";
 import { ExitCode } from "./exit-code.js";
+import { afterHelp, CLIENT_CODES } from "./help.js";
 import { printable } from "./printable.js";
 import { connectServer, reportFailure, withServer } from "./server.js";
 import type { ServerOptions } from "./server.js";
@@ -42,7 +44,10 @@ export function listenCommand(): Command {
     .option("--subject <subject>", "only events of records with this subject")
     .option("--type <type>", "only events of records of this type")
     .addOption(
-      new Option("--finality <level>", "tell each event once its block is this sure")
+      new Option(
+        "--finality <level>",
+        "tell each event once its block is provisional, confirmed or final",
+      )
         .default(Finality.PROVISIONAL, "provisional")
         .argParser(finality),
     )
@@ -59,11 +64,20 @@ export function listenCommand(): Command {
     .addOption(formatOption())
     .addHelpText(
       "after",
-      `
-In JSON, the last event of each answer has a "cursor": give it to --from to go on behind it. An event may
-come twice, with the same "key".
-
-Exit codes: 0 --limit reached, 1 ended by the service, 2 usage, 4 the service could not be reached at first.`,
+      afterHelp({
+        notes: `In JSON, the last event of each answer has a "cursor": give it to --from to go on behind it. An event may
+come twice, with the same "key".`,
+        examples: [
+          "anchord listen --from start",
+          "anchord listen --kind record.final --subject user/42 --cursor-file cursor.txt",
+        ],
+        codes: {
+          ...CLIENT_CODES,
+          ok: "--limit reached",
+          unreachable: "the service could not be reached at first",
+          failed: "ended by the service",
+        },
+      }),
     );
   return withServer(command).action(async (options: Options) => {
     process.exit(await listen(options));
@@ -71,7 +85,6 @@ Exit codes: 0 --limit reached, 1 ended by the service, 2 usage, 4 the service co
 }
 
 async function listen(options: Options): Promise<number> {
-  process.stdout.on("error", () => process.exit(ExitCode.ok)); // whoever read has gone
   const client = createClient(EventService, connectServer(options));
   const { subscription = "", cursorFile, format } = options;
   let cursor = cursorFile !== undefined && existsSync(cursorFile) ? readCursor(cursorFile) : "";
@@ -125,7 +138,7 @@ function requestOf(
 async function print({ events, cursor }: SubscribeEventsResponse, format: Format): Promise<void> {
   const lines = events.map((event, i) => {
     if (format === "table") return eventLine(event);
-    return `${JSON.stringify(withCursor(event, i === events.length - 1 ? cursor : undefined))}\n`;
+    return jsonLine(withCursor(event, i === events.length - 1 ? cursor : undefined));
   });
   if (lines.length === 0) return;
   await new Promise<void>((resolve) => {

@@ -1,46 +1,90 @@
+import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import type { CommanderError } from "commander";
 import { messageOf } from "../core/errors.js";
-import { checkSlaCommand } from "./check-sla.js";
-import { ExitCode } from "./exit-code.js";
-import { listenCommand } from "./listen.js";
+import { COMMANDS } from "./commands.js";
+import { ExitCode, exitCodeOf } from "./exit-code.js";
+import { afterHelp } from "./help.js";
 import { printable } from "./printable.js";
-import { rebuildCommand } from "./rebuild.js";
-import { slaCommand } from "./sla.js";
-import { start } from "./start.js";
-import { syncCommand } from "./sync.js";
-import { verifyCommand } from "./verify.js";
+
+const HELP = afterHelp({
+  notes: `Most talk to a running service, which they find by --server and --token, or by ANCHORD_SERVER and
+ANCHORD_TOKEN. docs/cli.md says more.`,
+  examples: [
+    "anchord start",
+    `anchord record-event --type door.opened --data '{"door":4}'`,
+    "anchord get-audit-trail --limit 20",
+    "anchord verify receipt.json --rpc http://127.0.0.1:8545",
+  ],
+  codes: {
+    ok: "done, and what was checked holds",
+    broken: "what was checked does not hold",
+    usage: "usage or settings",
+    notAnchored: "not anchored yet",
+    unreachable: "the chain or the service cannot be reached",
+    failed: "refused or failed",
+  },
+});
 
 /** Commander ends for help and for wrong arguments: 1 would say that something does not hold. */
 function endUsage({ exitCode }: CommanderError): never {
   process.exit(exitCode === 0 ? ExitCode.ok : ExitCode.usage);
 }
 
-const program = new Command("anchord")
-  .description("An immutable audit trail on an EVM chain.")
-  .showHelpAfterError()
-  .exitOverride(endUsage);
-
-program
-  .command("start")
-  .description("Run the service. Settings come from the environment: docs/configuration.md.")
-  .action(start);
-
-for (const command of [
-  verifyCommand(),
-  listenCommand(),
-  slaCommand(),
-  checkSlaCommand(),
-  syncCommand(),
-  rebuildCommand(),
-]) {
-  for (const each of [command, ...command.commands]) each.exitOverride(endUsage);
-  program.addCommand(command);
+/** Adds the command of this name, or all where there is none, to help or to suggest one. */
+async function addCommands(program: Command, called: string): Promise<void> {
+  const isKnown = Object.values(COMMANDS).some((group) => Object.hasOwn(group, called));
+  for (const [heading, group] of Object.entries(COMMANDS)) {
+    for (const [name, load] of Object.entries(group)) {
+      if (name === called || !isKnown) program.addCommand((await load()).helpGroup(heading));
+    }
+  }
 }
 
+/** Gives commands what they do not inherit by themselves where their parent has not made them. */
+function adopt(parent: Command): void {
+  for (const command of parent.commands) {
+    adopt(command.copyInheritedSettings(parent).helpCommand(false));
+  }
+}
+
+function version(): string {
+  const file = new URL("../../../package.json", import.meta.url);
+  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+}
+
+/** What was typed; `help` with a command is that command with --help. */
+function typed(): string[] {
+  const [first = "", ...rest] = process.argv.slice(2);
+  return first === "help" && rest.length > 0 ? [...rest, "--help"] : process.argv.slice(2);
+}
+
+const words = typed();
+const program = new Command("anchord")
+  .description("An immutable audit trail on an EVM chain.")
+  .version(version())
+  .configureHelp({ subcommandTerm: (command) => command.name() })
+  .addHelpCommand(
+    new Command("help")
+      .argument("[command...]")
+      .description("Show this, or the help of a command."),
+  )
+  .showHelpAfterError("(add --help to see what it takes)")
+  .addHelpText("after", HELP)
+  .exitOverride(endUsage);
+await addCommands(program, words[0] ?? "");
+adopt(program);
+
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // Whoever read has gone, as `head` does: that is no failure.
+  if (error.code === "EPIPE") process.exit(process.exitCode ?? ExitCode.ok);
+  process.stderr.write(`anchord: ${messageOf(error)}\n`);
+  process.exit(ExitCode.failed);
+});
+
 try {
-  await program.parseAsync();
+  await program.parseAsync(words, { from: "user" });
 } catch (error) {
   process.stderr.write(`anchord: ${printable(messageOf(error))}\n`);
-  process.exit(ExitCode.failed);
+  process.exit(exitCodeOf(error));
 }

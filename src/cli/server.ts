@@ -27,6 +27,9 @@ export function withServer(command: Command): Command {
     );
 }
 
+/** Whoever accepts a connection and never answers is found out by pings, also while a call may take long. */
+const PING_MS = { every: 20_000, patience: 10_000 } as const;
+
 /** A connection to the service. */
 export function connectServer({ server, token }: ServerOptions): Transport {
   const authorize: Interceptor = (next) => (request) => {
@@ -35,19 +38,68 @@ export function connectServer({ server, token }: ServerOptions): Transport {
   };
   return createGrpcTransport({
     baseUrl: server,
+    pingIntervalMs: PING_MS.every,
+    pingTimeoutMs: PING_MS.patience,
     interceptors: token === undefined ? [] : [authorize],
   });
 }
 
+/** Runs what calls the service. Resolves to its exit code, or to that of what it failed with, which is said. */
+export async function reporting(
+  options: ServerOptions,
+  run: () => Promise<number>,
+): Promise<number> {
+  try {
+    return await run();
+  } catch (error) {
+    return reportFailure(error, options);
+  }
+}
+
+/** Does something else where what was asked for is not there. */
+export function unlessMissing<T>(instead: () => T): (error: unknown) => T {
+  return (error) => {
+    if (ConnectError.from(error).code === Code.NotFound) return instead();
+    throw error;
+  };
+}
+
 /** Says on standard error what a call failed with, and returns the exit code. */
-export function reportFailure(error: unknown, { server }: ServerOptions): number {
+export function reportFailure(error: unknown, { server, token }: ServerOptions): number {
+  if (error instanceof InvalidArgumentError) return said(error.message, ExitCode.usage);
   const { code, rawMessage } = ConnectError.from(error);
   if (code === Code.Unavailable || code === Code.DeadlineExceeded) {
-    process.stderr.write(`UNREACHABLE: ${new URL(server).host}: ${printable(rawMessage)}\n`);
+    process.stderr.write(
+      `UNREACHABLE: ${new URL(server).host}: ${printable(rawMessage)}. Is it running? --server names another\n`,
+    );
     return ExitCode.unreachable;
   }
-  process.stderr.write(`anchord: ${printable(rawMessage)}\n`);
-  return code === Code.InvalidArgument ? ExitCode.usage : ExitCode.failed;
+  if (/protocol error/i.test(rawMessage)) {
+    process.stderr.write(
+      `UNREACHABLE: ${new URL(server).host} does not speak gRPC: see --server\n`,
+    );
+    return ExitCode.unreachable;
+  }
+  switch (code) {
+    case Code.InvalidArgument:
+      return said(rawMessage, ExitCode.usage);
+    case Code.Unauthenticated:
+      return said(`${tokenText(token)} one of its API_TOKENS`, ExitCode.usage);
+    case Code.DataLoss:
+      return said(rawMessage, ExitCode.broken);
+    default:
+      return said(rawMessage, ExitCode.failed);
+  }
+}
+
+function tokenText(token: string | undefined): string {
+  if (token !== undefined) return "the service does not know this --token (or ANCHORD_TOKEN): give";
+  return "the service asks for a token: with --token, or in ANCHORD_TOKEN, give";
+}
+
+function said(message: string, code: number): number {
+  process.stderr.write(`anchord: ${printable(message)}\n`);
+  return code;
 }
 
 /** host:port, or a whole address. */

@@ -6,7 +6,7 @@ import type { SLA } from "../../gen/ts/anchord/v1/sla_pb.js";
 import { SLACheckOutcome, SLACheckSchema } from "../../gen/ts/anchord/v1/sla_service_pb.js";
 import type { SLACheck } from "../../gen/ts/anchord/v1/sla_service_pb.js";
 import type { Format } from "./arguments.js";
-import { row } from "./columns.js";
+import { jsonLine, row } from "./columns.js";
 
 const SLA_WIDTHS = [7, 24, 8, 8, 5, 5];
 const CHECK_WIDTHS = [8, 5, 6];
@@ -73,8 +73,4 @@ function spanText({ seconds }: Duration): string {
   const first = UNITS.findIndex(([, size]) => span >= size);
   const shown = first < 0 ? parts.slice(-1) : parts.slice(first, first + 2);
   return `${seconds < 0n ? "-" : ""}${shown.join(" ")}`;
-}
-
-function jsonLine(json: unknown): string {
-  return `${JSON.stringify(json)}\n`;
 }

@@ -11,13 +11,15 @@ import type {
   ListSLAsRequestSchema,
   SetDeadlineRequestSchema,
 } from "../../gen/ts/anchord/v1/sla_service_pb.js";
-import { choice, duration, durations, formatOption, moment, positive } from "./arguments.js";
+import { choice, duration, durations, formatOption, positive, waitOption } from "./arguments.js";
 import type { Format } from "./arguments.js";
 import { ExitCode } from "./exit-code.js";
+import { afterHelp, CLIENT_CODES } from "./help.js";
 import { printable } from "./printable.js";
 import { connectServer, reportFailure, withServer } from "./server.js";
 import type { ServerOptions } from "./server.js";
 import { slaLines } from "./sla-line.js";
+import { parseTime } from "./time.js";
 
 type SlaClient = Client<typeof SLAService>;
 
@@ -36,23 +38,25 @@ interface ListOptions extends Options {
 }
 
 interface ChangeOptions extends Options {
-  readonly actor: string;
-  readonly requestId: string;
+  readonly actor?: string;
+  readonly requestId?: string;
   readonly wait: RecordState;
 }
 
 interface SetOptions extends ChangeOptions {
   readonly deadline?: Timestamp;
   readonly within?: Duration;
-  readonly ladder: Duration[];
+  readonly ladder?: Duration[];
 }
 
 interface MeetOptions extends ChangeOptions {
-  readonly reason: string;
+  readonly reason?: string;
 }
 
-const EXIT_CODES =
-  "\nExit codes: 0 done, 1 refused or failed, 2 usage, 4 the service cannot be reached.";
+/** What the help of a command says below its options. */
+function help(...examples: string[]): string {
+  return afterHelp({ examples, codes: CLIENT_CODES });
+}
 
 /** The most deadlines of a page. */
 const PAGE_SIZE = 1_000;
@@ -63,7 +67,11 @@ export function slaCommand(): Command {
     .description("List, set and meet deadlines.")
     .addCommand(listCommand())
     .addCommand(setCommand())
-    .addCommand(meetCommand());
+    .addCommand(meetCommand())
+    .addHelpText(
+      "after",
+      help("anchord sla set complaint/ABC12345 --within PT48H", "anchord sla list --breached"),
+    );
 }
 
 function listCommand(): Command {
@@ -71,18 +79,18 @@ function listCommand(): Command {
     .description("List deadlines.")
     .option("--subject <subject>", "only those for this")
     .option("--state <state>", "only those that are pending, open, paused, met or failed", slaState)
-    .option("--due-before <time>", "only those whose deadline is before this", moment)
+    .option("--due-before <time>", "only those whose deadline is before this", parseTime)
     .option("--min-level <level>", "only those that were escalated so far, or further", positive)
     .option("--breached", "only those that were not met in time")
     .option("--no-breached", "only those that have not passed, or were met in time")
     .addOption(
-      new Option("--order <order>", "newest, oldest, or the earliest deadline first")
+      new Option("--order <order>", "newest, oldest, or deadline: the earliest first")
         .default(SLAOrder.SLA_ORDER_DEADLINE, "deadline")
         .argParser(slaOrder),
     )
     .option("--limit <count>", "at most so many", positive, 100)
     .addOption(formatOption())
-    .addHelpText("after", EXIT_CODES);
+    .addHelpText("after", help("anchord sla list --state open", "anchord sla list --breached"));
   return withServer(command).action(async (options: ListOptions) => {
     process.exitCode = await run(options, (client) => found(client, options));
   });
@@ -94,7 +102,7 @@ function setCommand(): Command {
     .argument("<subject>", "what it is for, such as complaint/ABC12345")
     .addOption(
       new Option("--deadline <time>", "when it is, such as 2026-02-01T12:00:00Z")
-        .argParser(moment)
+        .argParser(parseTime)
         .conflicts("within"),
     )
     .option("--within <duration>", "the same, counted from now, such as PT48H", duration)
@@ -102,9 +110,9 @@ function setCommand(): Command {
       "--ladder <durations>",
       "when each level is raised, counted from the deadline, such as PT0S,PT24H,P3D",
       durations,
-      [],
     );
-  return withChange(command).action(async (subject: string, options: SetOptions) => {
+  const example = "anchord sla set complaint/ABC12345 --within PT48H --ladder PT0S,PT24H";
+  return withChange(command, example).action(async (subject: string, options: SetOptions) => {
     const when = whenOf(options);
     if (when === undefined) command.error("error: --deadline or --within must be given");
     else process.exitCode = await run(options, (client) => set(client, subject, when, options));
@@ -115,31 +123,25 @@ function meetCommand(): Command {
   const command = new Command("meet")
     .description("Say that what the deadline of a subject was for is done.")
     .argument("<subject>", "what it is for")
-    .option("--reason <text>", "why", "");
-  return withChange(command).action(async (subject: string, options: MeetOptions) => {
+    .option("--reason <text>", "why");
+  const example = "anchord sla meet complaint/ABC12345 --reason answered";
+  return withChange(command, example).action(async (subject: string, options: MeetOptions) => {
     process.exitCode = await run(options, async (client) => {
-      const { actor, requestId, reason, wait: waitFor } = options;
+      const { actor = "", requestId = "", reason = "", wait: waitFor } = options;
       return [(await client.meetDeadline({ subject, actor, requestId, reason, waitFor })).sla];
     });
   });
 }
 
 /** Gives a command the options of every change. */
-function withChange(command: Command): Command {
+function withChange(command: Command, ...examples: string[]): Command {
   return withServer(
     command
-      .option("--actor <name>", "who does it", "")
-      .option("--request-id <id>", "makes it safe to repeat", "")
-      .addOption(
-        new Option(
-          "--wait <state>",
-          "wait, up to a minute, until it is accepted, anchored or final",
-        )
-          .default(RecordState.ANCHORED, "anchored")
-          .argParser(recordState),
-      )
+      .option("--actor <name>", "who does it")
+      .option("--request-id <id>", "makes it safe to repeat")
+      .addOption(waitOption(RecordState.ANCHORED))
       .addOption(formatOption())
-      .addHelpText("after", EXIT_CODES),
+      .addHelpText("after", help(...examples)),
   );
 }
 
@@ -199,7 +201,7 @@ async function set(
   client: SlaClient,
   subject: string,
   when: When,
-  { ladder, actor, requestId, wait: waitFor }: SetOptions,
+  { ladder = [], actor = "", requestId = "", wait: waitFor }: SetOptions,
 ): Promise<(SLA | undefined)[]> {
   const request = { subject, ladder, actor, requestId, waitFor };
   return [(await client.setDeadline({ ...request, ...(when && { when }) })).sla];
@@ -217,10 +219,4 @@ const slaOrder = choice({
   newest: SLAOrder.SLA_ORDER_UNSPECIFIED,
   oldest: SLAOrder.SLA_ORDER_OLDEST_FIRST,
   deadline: SLAOrder.SLA_ORDER_DEADLINE,
-});
-
-const recordState = choice({
-  accepted: RecordState.ACCEPTED,
-  anchored: RecordState.ANCHORED,
-  final: RecordState.FINAL,
 });

@@ -1,3 +1,5 @@
+import type { TextFormat } from "./arguments.js";
+
 /** What `anchord verify` is asked to compare with. */
 export interface VerifyOptions {
   /** HTTP address of an Ethereum node. */
@@ -9,8 +11,11 @@ export interface VerifyOptions {
   readonly log?: string;
   /** The EvidenceRegistry or SLARegistry contract. */
   readonly registry?: string;
+  /** Zero hex digits that each head must start with. */
+  readonly difficulty?: number;
   /** A file that must be the one that a bundle is about. */
   readonly file?: string;
+  readonly format: TextFormat;
 }
 
 /** What each kind of file says of itself, that whoever checks it may expect otherwise. */
@@ -29,10 +34,10 @@ const NAMES = {
 } as const;
 
 /** Whose word a verdict rests on. An address may hold a key, so only its host is shown. */
-export function trustText(options: VerifyOptions, whose: keyof typeof SAID): string {
+export function trustedWords(options: VerifyOptions, whose: keyof typeof SAID): string[] {
   const assumed = SAID[whose].filter((name) => options[name] === undefined);
-  const node = `Trusted: the node at ${new URL(options.rpc).host}`;
-  if (assumed.length === 0) return node;
+  const node = `the node at ${new URL(options.rpc).host}`;
+  if (assumed.length === 0) return [node];
   const [kind] = whose.split(" ");
-  return `${node}, and the ${kind}'s own word for ${assumed.map((name) => NAMES[name]).join(", ")}`;
+  return [node, `the ${kind}'s own word for ${assumed.map((name) => NAMES[name]).join(", ")}`];
 }

@@ -7,56 +7,81 @@ import { logIdOf } from "../core/head.js";
 import { checkBundle, requireOriginal } from "./bundle.js";
 import type { CheckedBundle } from "./bundle.js";
 import { chainAt } from "./chain.js";
-import { entryText } from "./entry-text.js";
-import { ExitCode } from "./exit-code.js";
+import { entryFields, entryText } from "./entry-text.js";
 import { printable } from "./printable.js";
-import { trustText } from "./trust.js";
+import { trustedWords } from "./trust.js";
 import type { VerifyOptions } from "./trust.js";
+import type { VerifyResult } from "./verify-result.js";
 
 /**
- * Checks a bundle, and a file that must be the one that it is about. Prints what was found, and resolves to
- * the exit code; rejects when the chain is out of reach.
+ * Checks a bundle, and a file that must be the one that it is about. Rejects when the chain is out of reach.
  */
 export async function verifyBundle(
   chunks: AsyncIterable<Uint8Array>,
   file: AsyncIterable<Uint8Array> | undefined,
   options: VerifyOptions,
-): Promise<number> {
-  const { rpc, chainId, contract, registry } = options;
+): Promise<VerifyResult> {
+  const { rpc, chainId, contract, registry, difficulty } = options;
   const log = options.log === undefined ? undefined : logIdOf(options.log);
   try {
-    const expected = { chainId, contract, log, registry };
+    const expected = { chainId, contract, log, registry, difficulty };
     const bundle = await checkBundle(chunks, await chainAt(rpc), expected);
     const original = file && (await requireOriginal(bundle.document, file));
-    return report(bundle, original, options);
+    return resultOf(bundle, original, options);
   } catch (error) {
     if (!(error instanceof BundleFault)) throw error;
-    print(`FALSE at step ${error.step}: ${printable(error.message)}`);
-    return ExitCode.failed;
+    return { verdict: "FALSE", failedStep: error.step, message: error.message };
   }
 }
 
-function report(
+function resultOf(
   bundle: CheckedBundle,
   original: FoundFile | undefined,
   options: VerifyOptions,
-): number {
+): VerifyResult {
+  const lines = linesOf(bundle, original);
+  const found = foundIn(bundle);
+  const messages = missingFrom(bundle);
+  if (messages.length > 0) return { verdict: "NOT_ANCHORED", lines, found, messages };
+  const since = timeText(bundle.anchor?.time ?? 0);
+  return {
+    verdict: "VALID",
+    lines,
+    found,
+    message: `evidence ${bundle.document.evidenceId} is on the chain since ${since}`,
+    trusted: trustedWords(options, "bundle"),
+  };
+}
+
+function linesOf(bundle: CheckedBundle, original: FoundFile | undefined): string[] {
   const { entry, document, trail, anchor } = bundle;
-  print(entryText(entry));
-  for (const line of fileLines(bundle, original)) print(`file: ${printable(line)}`);
-  print(`trail: ${trailText(trail)}`);
-  if (anchor !== undefined) {
-    const { submitter, time, blockNumber } = anchor;
-    const where = `in block ${blockNumber} of ${timeText(time)}, registry ${document.contract}`;
-    print(`anchor: by ${submitter} ${where}`);
-  }
-  const missing = missingFrom(bundle);
-  for (const line of missing) print(`NOT ANCHORED: ${line}`);
-  if (missing.length > 0) return ExitCode.notAnchored;
-  const since = timeText(anchor?.time ?? 0);
-  print(`VALID: evidence ${document.evidenceId} is on the chain since ${since}`);
-  print(trustText(options, "bundle"));
-  return ExitCode.ok;
+  const lines = [
+    entryText(entry),
+    ...fileLines(bundle, original).map((line) => `file: ${printable(line)}`),
+    `trail: ${trailText(trail)}`,
+  ];
+  if (anchor === undefined) return lines;
+  const { submitter, time, blockNumber } = anchor;
+  const where = `in block ${blockNumber} of ${timeText(time)}, registry ${document.contract}`;
+  return [...lines, `anchor: by ${submitter} ${where}`];
+}
+
+function foundIn({ entry, document, file, trail, batch, anchor }: CheckedBundle) {
+  return {
+    record: { id: document.evidenceId, ...entryFields(entry) },
+    block_time: batch === undefined ? null : timeText(Number(batch.time)),
+    file: file === undefined ? null : { ...file },
+    trail: { ...trail },
+    anchor:
+      anchor === undefined
+        ? null
+        : {
+            registry: document.contract,
+            submitter: anchor.submitter,
+            block_number: anchor.blockNumber,
+            block_time: timeText(anchor.time),
+          },
+  };
 }
 
 /** What the chain does not prove yet. */
@@ -100,8 +125,4 @@ function trailText({ sealed, accepted }: CheckedTrail): string {
   const proven =
     sealed === 0 ? "none of its records is proven yet" : `records 0 to ${sealed - 1} are proven`;
   return accepted === 0 ? proven : `${proven}, ${accepted} more were not when this was made`;
-}
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

@@ -1,65 +1,90 @@
+import type { JsonObject } from "@bufbuild/protobuf";
+import type { Entry } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import type { SLACertificate } from "../../gen/ts/anchord/v1/sla_pb.js";
 import { checkCertificate } from "../core/certificate.js";
-import type { CertificateCheck, CertificateStep } from "../core/certificate.js";
+import type { CertificateCheck } from "../core/certificate.js";
 import { certificateFromJson } from "../core/certificate-json.js";
 import { timeText } from "../core/bundle.js";
 import { messageOf } from "../core/errors.js";
 import { logIdOf } from "../core/head.js";
 import { chainAt } from "./chain.js";
-import { entryText } from "./entry-text.js";
-import { ExitCode } from "./exit-code.js";
+import { entryFields, entryText } from "./entry-text.js";
 import { printable } from "./printable.js";
-import { trustText } from "./trust.js";
+import { trustedWords } from "./trust.js";
 import type { VerifyOptions } from "./trust.js";
+import type { VerifyResult } from "./verify-result.js";
 
-/**
- * Checks the JSON of a certificate. Prints what was found, and resolves to the exit code; rejects when the
- * chain is out of reach.
- */
-export async function verifyCertificate(text: string, options: VerifyOptions): Promise<number> {
+/** Checks the JSON of a certificate. Rejects when the chain is out of reach. */
+export async function verifyCertificate(
+  text: string,
+  options: VerifyOptions,
+): Promise<VerifyResult> {
   let certificate;
   try {
     certificate = certificateFromJson(text);
   } catch (error) {
-    return failed("format", messageOf(error));
+    return { verdict: "FALSE", failedStep: "format", message: messageOf(error) };
   }
-  const { rpc, chainId, contract, registry, log } = options;
-  const expected = { chainId, contract, registry, log: log === undefined ? log : logIdOf(log) };
-  const found = await checkCertificate(certificate, await chainAt(rpc), expected);
-  if (found.verdict === "invalid") return failed(found.step, found.message);
-  return report(certificate, found, options);
+  const { rpc, chainId, contract, registry, log: name, difficulty } = options;
+  const log = name === undefined ? name : logIdOf(name);
+  const expected = { chainId, contract, registry, log, difficulty };
+  const check = await checkCertificate(certificate, await chainAt(rpc), expected);
+  if (check.verdict === "invalid") {
+    return { verdict: "FALSE", failedStep: check.step, message: check.message };
+  }
+  const hasReceipts = check.setBy !== undefined || check.metBy !== undefined;
+  return {
+    verdict: "VALID",
+    lines: linesOf(certificate, check),
+    found: { record: recordOf(certificate, check) },
+    message: `the deadline for ${certificate.subject} ${outcomeText(check)}`,
+    trusted: trustedWords(options, hasReceipts ? "certificate" : "certificate without receipts"),
+  };
 }
 
-function failed(step: CertificateStep, message: string): number {
-  print(`FALSE at step ${step}: ${printable(message)}`);
-  return ExitCode.failed;
-}
+type ValidCertificate = Extract<CertificateCheck, { verdict: "valid" }>;
 
-function report(
+function linesOf(
   { subject, level, extensions, asOfBlock, asOfTime }: SLACertificate,
-  found: Extract<CertificateCheck, { verdict: "valid" }>,
-  options: VerifyOptions,
-): number {
-  const { cycle, setBy, metBy } = found;
-  print(`subject: ${printable(subject)}`);
-  print(`cycle: ${cycle.number}`);
-  print(`deadline: ${timeText(cycle.deadline)}`);
-  print(`level: ${level}`);
-  print(`extensions: ${extensions}`);
-  print(`as of: block ${asOfBlock} of ${timeText(Number(asOfTime?.seconds))}`);
-  for (const [name, entry] of Object.entries({ "set by": setBy, "met by": metBy })) {
-    if (entry !== undefined) print(`${name}:\n${indented(entryText(entry))}`);
-  }
-  print(`VALID: the deadline for ${printable(subject)} ${outcomeText(found)}`);
-  const hasReceipts = setBy !== undefined || metBy !== undefined;
-  print(trustText(options, hasReceipts ? "certificate" : "certificate without receipts"));
-  return ExitCode.ok;
+  { cycle, setBy, metBy }: ValidCertificate,
+): string[] {
+  return [
+    `subject: ${printable(subject)}`,
+    `cycle: ${cycle.number}`,
+    `deadline: ${timeText(cycle.deadline)}`,
+    `level: ${level}`,
+    `extensions: ${extensions}`,
+    `as of: block ${asOfBlock} of ${timeText(Number(asOfTime?.seconds))}`,
+    ...(setBy === undefined ? [] : [`set by:\n${indented(entryText(setBy))}`]),
+    ...(metBy === undefined ? [] : [`met by:\n${indented(entryText(metBy))}`]),
+  ];
 }
 
-function outcomeText({
-  outcome,
-  cycle: { deadline, meetTime },
-}: Extract<CertificateCheck, { verdict: "valid" }>): string {
+function recordOf(
+  { subject, level, extensions, asOfBlock, asOfTime }: SLACertificate,
+  { outcome, cycle, setBy, metBy }: ValidCertificate,
+): JsonObject {
+  return {
+    subject,
+    cycle: cycle.number,
+    verdict: `SLA_VERDICT_${outcome}`,
+    deadline: timeText(cycle.deadline),
+    meet_time: cycle.meetTime === undefined ? null : timeText(cycle.meetTime),
+    level,
+    extensions,
+    as_of_block: Number(asOfBlock),
+    as_of_time: timeText(Number(asOfTime?.seconds)),
+    ...fieldsOf("set", setBy),
+    ...fieldsOf("meet", metBy),
+  };
+}
+
+function fieldsOf(part: "set" | "meet", entry: Entry | undefined): JsonObject {
+  const fields = entry === undefined ? [] : Object.entries(entryFields(entry));
+  return Object.fromEntries(fields.map(([name, value]) => [`${part}.${name}`, value]));
+}
+
+function outcomeText({ outcome, cycle: { deadline, meetTime } }: ValidCertificate): string {
   const met = meetTime === undefined ? "" : timeText(meetTime);
   switch (outcome) {
     case "MET_IN_TIME":
@@ -73,8 +98,4 @@ function outcomeText({
 
 function indented(text: string): string {
   return text.replace(/^/gm, "  ");
-}
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
 }

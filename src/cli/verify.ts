@@ -1,20 +1,18 @@
 import { Command, InvalidArgumentError } from "commander";
 import { looksLikeCar } from "../core/car.js";
 import { looksLikeCertificate } from "../core/certificate-json.js";
-import { AnchordError, messageOf } from "../core/errors.js";
-import { logIdOf } from "../core/head.js";
-import { receiptFromJson } from "../core/receipt-json.js";
-import { checkReceipt } from "../core/receipt.js";
-import type { ReceiptCheck } from "../core/receipt.js";
-import { chainAt } from "./chain.js";
-import { entryText } from "./entry-text.js";
+import { isChainAway, messageOf } from "../core/errors.js";
+import { textFormatOption } from "./arguments.js";
 import { ExitCode } from "./exit-code.js";
+import { afterHelp } from "./help.js";
 import { Input } from "./input.js";
 import { printable } from "./printable.js";
-import { trustText } from "./trust.js";
 import type { VerifyOptions } from "./trust.js";
 import { verifyBundle } from "./verify-bundle.js";
 import { verifyCertificate } from "./verify-certificate.js";
+import { verifyReceipt } from "./verify-receipt.js";
+import { printResult } from "./verify-result.js";
+import type { VerifyResult } from "./verify-result.js";
 
 /** `anchord verify`: checks a receipt, a certificate or a bundle against a chain, without the service. */
 export function verifyCommand(): Command {
@@ -22,6 +20,7 @@ export function verifyCommand(): Command {
     .description(
       "Check a receipt, a certificate or a bundle against any Ethereum RPC node, without the service.",
     )
+    .usage("<file> --rpc <url> [options]")
     .argument(
       "<file>",
       "JSON file of a receipt or of a certificate, CAR file of a bundle, or - for standard input",
@@ -35,10 +34,28 @@ export function verifyCommand(): Command {
       "the EvidenceRegistry that a bundle, or the SLARegistry that a certificate must be for",
       address,
     )
+    .option(
+      "--difficulty <digits>",
+      "zero hex digits that the head of each batch must start with, whatever the contract asks for",
+      difficulty,
+    )
     .option("--file <file>", "a file that must be the one that a bundle is about")
+    .addOption(textFormatOption())
     .addHelpText(
       "after",
-      "\nExit codes: 0 valid, 1 false, 2 usage, 3 not anchored yet, 4 the node cannot be reached.",
+      afterHelp({
+        examples: [
+          "anchord verify receipt.json --rpc http://127.0.0.1:8545",
+          "anchord verify bundle.car --rpc https://node.example --chain-id 1 --contract 0x…",
+        ],
+        codes: {
+          ok: "valid",
+          broken: "false",
+          usage: "usage",
+          notAnchored: "not anchored yet",
+          unreachable: "the node cannot be reached",
+        },
+      }),
     )
     .action(async (file: string, options: VerifyOptions) => {
       process.exitCode = await verify(file, options);
@@ -54,14 +71,16 @@ async function verify(name: string, options: VerifyOptions): Promise<number> {
   } catch (error) {
     return usage(messageOf(error));
   }
-  const [input, original] = inputs as [Input, Input?];
   try {
+    const [input, original] = inputs as [Input, Input?];
     const isBundle = looksLikeCar(input.start) || name.endsWith(".car");
-    return isBundle
+    const result = isBundle
       ? await verifyBundle(input.bytes(), original?.bytes(), options)
       : await verifyJson(await input.text(), options);
+    return printResult(result, options.format);
   } catch (error) {
-    if (!(error instanceof AnchordError) || error.reason !== "CHAIN_UNAVAILABLE") throw error;
+    if (error instanceof InvalidArgumentError) return usage(error.message);
+    if (!isChainAway(error)) throw error;
     process.stderr.write(`UNREACHABLE: ${printable(error.message)}\n`);
     return ExitCode.unreachable;
   } finally {
@@ -69,52 +88,17 @@ async function verify(name: string, options: VerifyOptions): Promise<number> {
   }
 }
 
-async function verifyJson(text: string, options: VerifyOptions): Promise<number> {
-  if (options.file !== undefined) return usage("--file is for bundles, and this is none");
+function verifyJson(text: string, options: VerifyOptions): Promise<VerifyResult> {
+  const refuse = (message: string) => new InvalidArgumentError(message);
+  if (options.file !== undefined) throw refuse("--file is for bundles, and this is none");
   if (looksLikeCertificate(text)) return verifyCertificate(text, options);
-  if (options.registry === undefined) return report(await check(text, options), options);
-  return usage("--registry is for bundles and certificates, and this is a receipt");
+  if (options.registry === undefined) return verifyReceipt(text, options);
+  throw refuse("--registry is for bundles and certificates, and this is a receipt");
 }
 
 function usage(message: string): number {
   process.stderr.write(`anchord: ${printable(message)}\n`);
   return ExitCode.usage;
-}
-
-async function check(text: string, options: VerifyOptions): Promise<ReceiptCheck> {
-  const { rpc, chainId: chain, contract, log } = options;
-  let receipt;
-  try {
-    receipt = receiptFromJson(text);
-  } catch (error) {
-    return { verdict: "invalid", step: "format", message: messageOf(error) };
-  }
-  const expected = { chainId: chain, contract, log: log === undefined ? undefined : logIdOf(log) };
-  return checkReceipt(receipt, await chainAt(rpc), expected);
-}
-
-/** Prints what was found, and returns the exit code. */
-function report(found: ReceiptCheck, options: VerifyOptions): number {
-  const print = (line: string) => process.stdout.write(`${line}\n`);
-  switch (found.verdict) {
-    case "valid": {
-      print(entryText(found.entry));
-      print(`VALID: record ${found.id} is on the chain since ${timeText(found.batch.time)}`);
-      print(trustText(options, "receipt"));
-      return ExitCode.ok;
-    }
-    case "not-anchored":
-      print(entryText(found.entry));
-      print(`NOT ANCHORED: record ${found.id} had no proof yet when this was made: fetch it again`);
-      return ExitCode.notAnchored;
-    case "invalid":
-      print(`FALSE at step ${found.step}: ${printable(found.message)}`);
-      return ExitCode.failed;
-  }
-}
-
-function timeText(seconds: bigint): string {
-  return new Date(Number(seconds) * 1000).toISOString();
 }
 
 function nodeAddress(text: string): string {
@@ -134,4 +118,9 @@ function address(text: string): string {
     throw new InvalidArgumentError("must be 0x and 40 hex digits");
   }
   return text.toLowerCase();
+}
+
+function difficulty(text: string): number {
+  if (/^(\d|[1-5]\d|6[0-4])$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("must be a number from 0 to 64");
 }

@@ -2,9 +2,13 @@ import { statfs } from "node:fs/promises";
 import { AnchordError } from "../core/errors.js";
 import { storageFailure } from "./files.js";
 
-/** What uploads leave free, or this share of the disk where that is less: the database may be on it too. */
 const RESERVE_BYTES = 256 * 1024 * 1024;
 const RESERVE_SHARE = 0.02;
+
+/** What uploads leave free of a disk of so many bytes, in bytes: the database may be on it too. */
+export function diskReserve(size: number): number {
+  return Math.min(RESERVE_BYTES, size * RESERVE_SHARE);
+}
 
 /** How many bytes are written before the disk is looked at again. */
 const LOOK_EVERY_BYTES = 16 * 1024 * 1024;
@@ -37,6 +41,6 @@ export class DiskReserve {
     const { bavail, blocks, bsize } = await statfs(this.#folder).catch((error: unknown) => {
       throw storageFailure("read", this.#folder, error);
     });
-    return bavail * bsize - Math.min(RESERVE_BYTES, blocks * bsize * RESERVE_SHARE);
+    return bavail * bsize - diskReserve(blocks * bsize);
   }
 }

@@ -7,7 +7,7 @@ import { sameBytes, sha256, ZERO32 } from "./bytes.js";
 import { BundleFault } from "./bundle.js";
 import { messageOf } from "./errors.js";
 import { receiptFromJson } from "./receipt-json.js";
-import { checkReceipt, isBare } from "./receipt.js";
+import { chainThrough, checkReceipt, isBare } from "./receipt.js";
 import type { ExpectedLog, ReceiptChain } from "./receipt.js";
 import { decodeEntry } from "./record.js";
 import { SharedCache } from "./shared-cache.js";
@@ -46,16 +46,7 @@ export function parseReceipt(text: string): BundleReceipt {
 /** The same chain, which is asked only once for what many receipts ask for. */
 export function rememberingChain(chain: ReceiptChain): ReceiptChain {
   const answers = new SharedCache<unknown>(REMEMBERED, () => 1);
-  const once = <T>(key: string, ask: () => Promise<T>) => answers.get(key, ask) as Promise<T>;
-  return {
-    chainId: () => once("chain", () => chain.chainId()),
-    isAuditLog: (contract) => once(`contract ${contract}`, () => chain.isAuditLog(contract)),
-    batch: (id, number) => {
-      const key = `batch ${number} ${id.contract} ${Buffer.from(id.log).toString("hex")}`;
-      return once(key, () => chain.batch(id, number));
-    },
-    transaction: (hash) => once(`transaction ${hash}`, () => chain.transaction(hash)),
-  };
+  return chainThrough(chain, (key, ask) => answers.get(key, ask) as ReturnType<typeof ask>);
 }
 
 /** How much of a trail is proven. */

@@ -1,4 +1,4 @@
-import type { Entry, LogIdentity, Receipt } from "../../gen/ts/anchord/v1/receipt_pb.js";
+import type { Entry, Receipt } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import { SLAVerdict } from "../../gen/ts/anchord/v1/sla_pb.js";
 import type { SLACertificate } from "../../gen/ts/anchord/v1/sla_pb.js";
 import { hex, sameBytes, unhex } from "./bytes.js";
@@ -236,12 +236,12 @@ async function checkBlock(
 async function checkRecords(
   certificate: SLACertificate,
   chain: CertificateChain,
-  { contract, log }: ExpectedCertificate,
+  { contract, log, difficulty }: ExpectedCertificate,
 ): Promise<{ readonly setBy: Entry | undefined; readonly metBy: Entry | undefined }> {
   const { chainId, setReceipt } = certificate;
-  const expected = { chainId, contract, log };
+  const expected = { chainId, contract, log, difficulty };
   const setBy = await checkRecord(certificate, "set", chain, expected);
-  const sameLog: LogIdentity | ExpectedLog = setReceipt?.identity ?? expected;
+  const sameLog = { ...(setReceipt?.identity ?? expected), difficulty };
   const metBy = await checkRecord(certificate, "meet", chain, sameLog);
   return { setBy, metBy };
 }

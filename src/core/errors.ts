@@ -29,7 +29,8 @@ export type Reason =
   | "RANGE_OUT_OF_BOUNDS"
   | "SLA_UNCONFIGURED"
   | "SLA_NOT_FOUND"
-  | "SLA_REFUSED";
+  | "SLA_REFUSED"
+  | "RECORD_TYPE_NOT_ACCEPTED";
 
 /** A field that breaks a rule: its path in the request, and what the rule is. */
 export interface FieldViolation {
@@ -55,6 +56,11 @@ export class AnchordError extends Error {
   ) {
     super(message, { cause: detail.cause });
   }
+}
+
+/** Whether an error says that the chain cannot be asked now. */
+export function isChainAway(error: unknown): error is AnchordError {
+  return error instanceof AnchordError && error.reason === "CHAIN_UNAVAILABLE";
 }
 
 /** A refusal of fields, with one sentence for all of them. Requires at least one violation. */

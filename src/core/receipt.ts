@@ -1,8 +1,8 @@
 import type { Entry, Receipt } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import { hex, hex0x, sameBytes, sha256 } from "./bytes.js";
 import { messageOf } from "./errors.js";
-import { genesisHead, nextHead } from "./head.js";
-import type { LogId } from "./head.js";
+import { genesisHead, nextHead, workAskedIn, workOf } from "./head.js";
+import type { DifficultyChange, LogId } from "./head.js";
 import { rootFromPath } from "./merkle.js";
 import { decodeEntry } from "./record.js";
 import { trailLeaf } from "./trail.js";
@@ -31,6 +31,31 @@ export interface ReceiptChain {
   batch(id: LogId, number: bigint): Promise<ChainBatch | undefined>;
   /** Undefined where the chain has no such transaction in a block. */
   transaction(hash: string): Promise<ChainTransaction | undefined>;
+  /** The work that the contract asks of heads now, in leading zero hex digits. */
+  minimumDifficulty(contract: string): Promise<number>;
+  /**
+   * How that was changed, from a block on, in the order of the chain. Rejects also where the node does not
+   * search so many blocks.
+   */
+  difficultyChanges(contract: string, fromBlock: number): Promise<readonly DifficultyChange[]>;
+}
+
+/** The same chain, each of whose questions goes through `once`, under a name that no other question has. */
+export function chainThrough(
+  chain: ReceiptChain,
+  once: <T>(question: string, ask: () => Promise<T>) => Promise<T>,
+): ReceiptChain {
+  return {
+    chainId: () => once("chain", () => chain.chainId()),
+    isAuditLog: (contract) => once(`contract ${contract}`, () => chain.isAuditLog(contract)),
+    batch: (id, number) =>
+      once(`batch ${number} ${id.contract} ${hex(id.log)}`, () => chain.batch(id, number)),
+    transaction: (hash) => once(`transaction ${hash}`, () => chain.transaction(hash)),
+    minimumDifficulty: (contract) =>
+      once(`work ${contract}`, () => chain.minimumDifficulty(contract)),
+    difficultyChanges: (contract, fromBlock) =>
+      once(`changes ${fromBlock} ${contract}`, () => chain.difficultyChanges(contract, fromBlock)),
+  };
 }
 
 /** The log that the one who checks expects, as far as they say. */
@@ -40,11 +65,22 @@ export interface ExpectedLog {
   readonly contract?: string | undefined;
   /** The log within the contract: 32 bytes. */
   readonly log?: Uint8Array | undefined;
+  /** Zero hex digits that the batch's head must start with, whatever the contract asks for. */
+  readonly difficulty?: number | undefined;
 }
 
 /** The steps of a check, in order; docs/receipts.md says what each one compares. */
 export type Step =
-  "format" | "entry" | "identity" | "contract" | "path" | "root" | "batch" | "head" | "anchor";
+  | "format"
+  | "entry"
+  | "identity"
+  | "contract"
+  | "path"
+  | "root"
+  | "batch"
+  | "head"
+  | "anchor"
+  | "work";
 
 /** What a check found. */
 export type ReceiptCheck =
@@ -87,6 +123,7 @@ export async function checkReceipt(
     const batch = await checkBatch(complete, log, chain);
     await checkHead(complete, log, batch, chain);
     await checkAnchor(complete, batch, chain);
+    await checkWork(complete, batch, chain, expected);
     return { verdict: "valid", entry, id, batch };
   } catch (error) {
     if (error instanceof StepFailed) {
@@ -237,4 +274,32 @@ async function checkAnchor(
   if (anchor.blockTime?.seconds !== onChain.time || anchor.blockTime.nanos !== 0) {
     throw fail(`the contract has block time ${onChain.time}`);
   }
+}
+
+async function checkWork(
+  { identity: { contract }, anchor }: CompleteReceipt,
+  { head }: ChainBatch,
+  chain: ReceiptChain,
+  { difficulty = 0 }: ExpectedLog,
+): Promise<void> {
+  const work = workOf(head);
+  const asked = Math.max(difficulty, await askedWork(work, contract, anchor.blockNumber, chain));
+  if (work >= asked) return;
+  throw new StepFailed(
+    "work",
+    `the batch's head starts with ${work} zero hex digits, not ${asked}`,
+  );
+}
+
+/** What the contract asked of a head that has this work: what it asks now, unless it has raised that since. */
+async function askedWork(
+  work: number,
+  contract: string,
+  blockNumber: bigint,
+  chain: ReceiptChain,
+): Promise<number> {
+  const asked = await chain.minimumDifficulty(contract);
+  if (work >= asked) return asked;
+  const sealedIn = Number(blockNumber);
+  return workAskedIn(sealedIn, await chain.difficultyChanges(contract, sealedIn), asked);
 }

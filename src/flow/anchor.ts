@@ -62,6 +62,7 @@ export class Anchorer {
         await insertOperation(trx, errand, call, Date.now());
       });
       await faultPoint("anchor.after-commit");
+      return errand;
     });
     return "idle";
   }

@@ -15,9 +15,11 @@ export interface AuditLog {
   readonly proofs: ProofMaker;
   /** The scale of threats that do not name theirs. */
   readonly scale: Scale;
+  /** The record types that callers may record; undefined for all. */
+  readonly recordTypes?: readonly string[] | undefined;
   /** The chain; undefined until it was first reached. */
   readonly connection: () => ChainConnection | undefined;
-  /** Seals what is pending without waiting for more. */
+  /** Says that sealing was asked for. */
   readonly sealNow: () => void;
 }
 

@@ -19,6 +19,7 @@ import { Publisher } from "./publish.js";
 import type { Archive } from "./publish.js";
 import { retentionLoop } from "./retention.js";
 import { Sealer } from "./sealer.js";
+import type { SealingMode } from "./sealer.js";
 import { recordStrangers } from "./strangers.js";
 import { Submitter } from "./submit.js";
 import type { SubmitterParts } from "./submit.js";
@@ -56,6 +57,9 @@ export interface ChainLinkParts {
   readonly finality: Finality;
   readonly pollMs: number;
   readonly maxRecords: number;
+  readonly sealing: SealingMode;
+  /** What the tips that the node suggests are multiplied by, from 1 on. */
+  readonly tipMultiplier: number;
   /** Share of the time that the auditor takes, from 1 to 100. */
   readonly auditPercent: number;
   /** Days that events are kept; 0 for ever. */
@@ -75,6 +79,7 @@ const NOT_BEHIND = { headHash: undefined, looks: 0 } as const;
 
 /** Keeps the chain connected, and while this daemon leads, sealing, anchoring and following. */
 export class ChainLink {
+  readonly #stopping = new AbortController();
   readonly #leader: Leader;
   readonly #connecting: Loop;
   readonly #sealing: Loop;
@@ -165,7 +170,7 @@ export class ChainLink {
   /** Connects; a failure that only a person can mend is thrown, any other is tried again later. */
   async connect(): Promise<void> {
     if (this.#connected !== undefined) return;
-    const { database, log, open, archive, maxRecords, logger } = this.parts;
+    const { database, log, open, archive, maxRecords, sealing, tipMultiplier, logger } = this.parts;
     const access = await open();
     const { chain, contract, evidence, sla, signer } = access;
     const identity = await connectLog(database, chain, { contract, evidence, sla, log });
@@ -174,6 +179,7 @@ export class ChainLink {
       chain,
       signer,
       identity,
+      tipMultiplier,
       onBroadcast: () => this.#following.wake(),
       log: logger,
     });
@@ -185,6 +191,8 @@ export class ChainLink {
       submitter,
       keys: archive.keys,
       maxRecords,
+      mode: sealing,
+      signal: this.#stopping.signal,
       isAwaited: () => this.parts.watch.isAwaited,
       onSealed: (number, publication) => {
         this.#publisher.offer(number, publication);
@@ -239,6 +247,7 @@ export class ChainLink {
   }
 
   async stop(): Promise<void> {
+    this.#stopping.abort();
     await Promise.all([this.#connecting.stop(), this.#following.stop()]);
     await Promise.all([this.#sealing.stop(), this.#anchoring.stop()]);
     await this.#publishing.stop();
@@ -278,10 +287,12 @@ export class ChainLink {
   async #follow(): Promise<Turn> {
     if (this.#connected === undefined || !this.#leader.leads) return "idle";
     const { clock, database, finality, watch } = this.parts;
-    const { chain, identity, adopt } = this.#connected.connection;
+    const { acting, connection } = this.#connected;
+    const { chain, identity, adopt } = connection;
     const trustsShorter = this.#behind.looks >= LOOKS_AT_SHORTER;
     const options = { ...finality, range: BLOCK_RANGE, trustsShorter };
-    const { changed, behind } = await followChain(database, chain, identity, options, adopt);
+    const followed = await followChain(database, chain, identity, options, adopt);
+    const { changed, behind, transactions } = followed;
     const looks = behind === this.#behind.headHash ? this.#behind.looks + 1 : 1;
     this.#behind = behind === undefined ? NOT_BEHIND : { headHash: behind, looks };
     this.#isAtEnd = behind === undefined;
@@ -292,6 +303,7 @@ export class ChainLink {
       this.parts.onFollowed?.();
       this.wake();
     }
+    await acting.submitter.logMined(transactions);
     return "idle";
   }
 

@@ -56,13 +56,14 @@ export async function connectLog(
   return asStored(database, { ...identity, evidence, sla });
 }
 
-type Found = Omit<StoredIdentity, "deployBlock">;
+/** A log as the configuration and the chain name it. */
+export type NamedLog = Omit<StoredIdentity, "deployBlock">;
 
 /** Fixes which log the database belongs to. Throws where the log has batches that it may not have. */
 async function firstContact(
   database: Database,
   chain: Chain,
-  found: Found,
+  found: NamedLog,
   mayHaveBatches: boolean,
 ): Promise<StoredIdentity> {
   const { number } = await chain.lastSealed(found);
@@ -92,9 +93,10 @@ const CONTRACTS = {
   SLARegistry: { check: "isSlaRegistry", setting: "SLA_CONTRACT_ADDRESS" },
 } as const;
 
-async function requireContract(
+/** Throws Misconfigured where another contract, or none, stands at an address. */
+export async function requireContract(
   chain: Chain,
-  { chainId }: Pick<Found, "chainId">,
+  { chainId }: Pick<NamedLog, "chainId">,
   name: keyof typeof CONTRACTS,
   address: string,
 ): Promise<void> {
@@ -107,16 +109,17 @@ async function requireContract(
   );
 }
 
-/** What stands at an address that is another contract's. */
+/** What is wrong with an address: whose it is, where it is another contract's of anchord. */
 async function hintAt(chain: Chain, address: string): Promise<string> {
   for (const [name, { check, setting }] of Object.entries(CONTRACTS)) {
     if (!(await chain[check](address))) continue;
     return `what stands there is ${name}, which belongs into ${setting}: `;
   }
-  return "";
+  return "another contract, such as one of a system that anchord replaces, does not do: ";
 }
 
-function checkSame(stored: Found, found: Found): void {
+/** Throws Misconfigured where the database belongs to another log than the one that was found. */
+export function checkSame(stored: NamedLog, found: NamedLog): void {
   const differ = (what: string, theirs: unknown, ours: unknown) =>
     new Misconfigured(
       `this database belongs to ${what} ${ours}, but the configuration leads to ${theirs}: ` +

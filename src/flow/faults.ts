@@ -20,6 +20,7 @@ export type FaultPoint =
   | "anchor.after-commit"
   | "sla.before-commit"
   | "sla.after-commit"
+  | "work.after-commit"
   | "sign.before-commit"
   | "sign.after-commit"
   | "keeper.before-commit"

@@ -1,5 +1,6 @@
 import type { Transaction } from "kysely";
 import { sameBytes, unhex } from "../core/bytes.js";
+import { nextHead } from "../core/head.js";
 import type { Chain, Contracts, EvidenceEvent, SealedEvent, SlaEvent } from "../chain/port.js";
 import { chainSteps, rememberedFrom } from "../chain/tail.js";
 import type { ChainStep, FollowedEvent, TailOptions } from "../chain/tail.js";
@@ -8,6 +9,7 @@ import {
   anchorBatch,
   anchoredBatches,
   findBatch,
+  replaceHead,
   retractAbove,
   unanchoredBatches,
 } from "../store/batches.js";
@@ -48,6 +50,8 @@ export interface Followed {
   readonly changed: boolean;
   /** Hash of the node's head, where that is behind what was followed. */
   readonly behind: string | undefined;
+  /** Hashes of the transactions whose effects were followed. */
+  readonly transactions: readonly string[];
 }
 
 /** Brings a batch that the chain has and the database does not into the database. */
@@ -62,18 +66,25 @@ export async function followChain(
   adopt: Adopt,
 ): Promise<Followed> {
   let position = await chainPosition(database);
-  if (position === undefined) return { changed: false, behind: undefined };
+  if (position === undefined) return { changed: false, behind: undefined, transactions: [] };
   const state = { ...position, blocks: await followedBlocks(database) };
+  const transactions = new Set<string>();
   let changed = false;
   for await (const step of chainSteps(chain, of, state, options)) {
-    if (step.type === "behind") return { changed, behind: step.headHash };
+    if (step.type === "behind") return followed(step.headHash);
     position =
       step.type === "reorganised"
         ? await applyReorganisation(database, step.toBlock, position)
         : await applyAdvance(database, { step, position, options, seals: await ours(step) });
     changed = true;
+    if (step.type === "advanced")
+      for (const event of step.events) transactions.add(event.transactionHash);
   }
-  return { changed, behind: undefined };
+  return followed(undefined);
+
+  function followed(behind: string | undefined): Followed {
+    return { changed, behind, transactions: [...transactions] };
+  }
 
   /** The seals of a step with their anchors, every one of a batch that the database has. */
   async function ours({ events }: Advance): Promise<[number, StoredAnchor][]> {
@@ -224,7 +235,10 @@ export function sealedAt(level: BatchHappening["level"]) {
   });
 }
 
-/** A batch of the chain must be one of the database; what it misses is adopted. Throws Diverged. */
+/**
+ * A batch of the chain must be one of the database; what it misses is adopted, and so is the work of a batch
+ * that was sealed by a transaction which had been given up. Throws Diverged.
+ */
 export async function requireOurs(
   database: Database,
   event: SealedEvent,
@@ -233,6 +247,12 @@ export async function requireOurs(
   const ours = await findBatch(database, Number(event.seal.number));
   if (ours === undefined) return adopt(event);
   if (sameBytes(ours.head, event.head)) return;
+  const { previousHead } = ours;
+  const { nonce } = event.seal;
+  const head = nextHead(previousHead, { ...ours.seal, nonce });
+  const worked = { previousHead, nonce, head };
+  const isOurs = sameBytes(head, event.head);
+  if (isOurs && (await database.transact((trx) => replaceHead(trx, ours, worked)))) return;
   throw new Diverged(
     `batch ${event.seal.number} on chain is not the one in this database: another service seals the ` +
       "same log, or the database was changed. Sealing has stopped; run VerifyLog",

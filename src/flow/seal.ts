@@ -2,12 +2,13 @@ import { placeRecords } from "../core/batch.js";
 import { ZERO32 } from "../core/bytes.js";
 import { publicationOf } from "../core/publication.js";
 import type { ContentKey, Publication } from "../core/publication.js";
-import { findNonce, genesisHead, nextHead } from "../core/head.js";
-import type { LogId } from "../core/head.js";
+import { genesisHead, nextHead } from "../core/head.js";
+import type { BatchSeal, LogId } from "../core/head.js";
 import { merkleRoot } from "../core/merkle.js";
-import type { StoredBatch, StoredLeaf } from "../store/batches.js";
+import type { BatchHead, StoredBatch, StoredLeaf } from "../store/batches.js";
 import type { Database } from "../store/database.js";
 import { entriesOf, linkedRecords } from "../store/records.js";
+import { searchNonce } from "./nonce.js";
 
 /** A batch that is ready to be stored and sealed. */
 export interface NewBatch {
@@ -16,7 +17,7 @@ export interface NewBatch {
   readonly publication: Publication;
 }
 
-/** Makes the next batch of what is pending; undefined where nothing is. */
+/** Makes the next batch of what is pending; undefined where nothing is, or once the signal aborts. */
 export async function nextBatch(
   database: Database,
   log: LogId,
@@ -26,6 +27,7 @@ export async function nextBatch(
     readonly difficulty: number;
     /** The key that the batch is published with. */
     readonly key: ContentKey;
+    readonly signal: AbortSignal;
   },
 ): Promise<NewBatch | undefined> {
   const firstSeq = last === undefined ? 0 : last.firstSeq + Number(last.seal.size);
@@ -53,17 +55,27 @@ export async function nextBatch(
     trailsRoot: ZERO32,
     nonce: 0n,
   };
-  const seal = { ...unworked, nonce: findNonce(previousHead, unworked, options.difficulty) };
+  const worked = await workedHead(previousHead, unworked, options.difficulty, options.signal);
+  if (worked === undefined) return undefined;
+  const { nonce, head } = worked;
   return {
     batch: {
-      seal,
-      previousHead,
-      head: nextHead(previousHead, seal),
-      firstSeq,
-      createTime,
-      anchor: undefined,
+      seal: { ...unworked, nonce },
+      ...{ previousHead, head, firstSeq, createTime, anchor: undefined },
     },
     leaves: placed.map(({ index, leaf }, i) => ({ seq: firstSeq + i, trailIndex: index, leaf })),
     publication,
   };
+}
+
+/** A head with enough work for a batch that follows another head; undefined once the signal aborts. */
+export async function workedHead(
+  previousHead: Uint8Array,
+  seal: BatchSeal,
+  difficulty: number,
+  signal: AbortSignal,
+): Promise<BatchHead | undefined> {
+  const nonce = await searchNonce(previousHead, seal, difficulty, signal);
+  if (nonce === undefined) return undefined;
+  return { previousHead, nonce, head: nextHead(previousHead, { ...seal, nonce }) };
 }

@@ -138,12 +138,14 @@ export class SlaKeeper {
     const escalation = { keys: slas.map(({ subjectKey }) => subjectKey), levels };
     await submitter.issue(this.#call(escalation), async (call) => {
       await faultPoint("keeper.before-commit");
-      await database.transact(async (trx) => {
+      const purpose = await database.transact(async (trx): Promise<Purpose> => {
         const number = await insertEscalation(trx, escalation);
         await insertOperation(trx, { kind: "ESCALATION", number }, call, Date.now());
+        return { kind: "ESCALATION", number };
       });
       await faultPoint("keeper.after-commit");
       for (const { id, nextTime } of slas) this.#tried.set(id, nextTime ?? 0);
+      return purpose;
     });
   }
 

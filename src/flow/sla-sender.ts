@@ -72,7 +72,7 @@ export class SlaSender {
       isDone: () => this.#isDone(change),
       isFollowed: async () => !(await this.#isWaiting(change)),
       requireRole: () => this.#requireRole(),
-      giveUp: (refusal) => this.#refuse(change, refusal),
+      onRefused: (refusal) => this.#refuse(change, refusal),
     };
   }
 

@@ -9,7 +9,8 @@ import {
   DeadlineSetSchema,
 } from "../../gen/ts/anchord/v1/record_pb.js";
 import { hex } from "../core/bytes.js";
-import { AnchordError } from "../core/errors.js";
+import { isChainAway } from "../core/errors.js";
+import type { AnchordError } from "../core/errors.js";
 import { subjectKey } from "../core/evidence.js";
 import { encodeRecord } from "../core/record.js";
 import type { Body, EncodedRecord, RecordDraft } from "../core/record.js";
@@ -156,7 +157,7 @@ export class SlaDesk {
       if (!(await chain.mayManage(registry, sealer))) return; // no fault of the caller's: health says so
       throw refusalError(refusal, { subject, cycle, now: this.parts.clock.now() });
     } catch (error) {
-      if (error instanceof AnchordError && error.reason === "CHAIN_UNAVAILABLE") return;
+      if (isChainAway(error)) return;
       throw error;
     }
   }

@@ -15,6 +15,7 @@ import {
   freeNonce,
   insertOperation,
   offeredOperation,
+  operationsOf,
   sentOperations,
   waitingOperation,
 } from "../store/operations.js";
@@ -40,10 +41,10 @@ export interface Errand extends Purpose {
   /** Throws where the account may not make the call, with what to grant. */
   requireRole(): Promise<void>;
   /**
-   * Ends the errand where the contract would not take the call, though the account may make it. Throws where
-   * that is to be tried again; an errand without this always is.
+   * Called where the contract would not take the call, though the account may make it: ends the errand, or
+   * gives it another call. Throws where the same is to be tried again; an errand without this always is.
    */
-  giveUp?(refusal: string): Promise<void>;
+  onRefused?(refusal: string): Promise<void>;
   /** Called after a transaction of it has ended without effect. */
   onFailed?(): void;
 }
@@ -54,6 +55,8 @@ export interface SubmitterParts {
   readonly chain: Chain;
   readonly signer: Signer;
   readonly identity: StoredIdentity;
+  /** What the tip that the node suggests is multiplied by, from 1 on. */
+  readonly tipMultiplier: number;
   /** Called after a transaction was handed to the node. */
   readonly onBroadcast: () => void;
   readonly log: Logger;
@@ -64,6 +67,9 @@ const FEES_MS = 5_000;
 
 /** A transaction that no block has is broadcast again after this time. */
 const REBROADCAST_MS = 3_000;
+
+/** Transactions that are looked up at once. */
+const MOST_LOOKED_UP = 500;
 
 /**
  * Brings contract calls to the chain: signs them, hands the signed bytes to the node again and again
@@ -97,8 +103,35 @@ export class Submitter {
     if (isOnItsWay && errand.isSilent !== true) return "idle"; // following will see it
     const mined = await this.#mined(hex0x(operation.transactionHash));
     if (mined === undefined) return isOnItsWay ? "idle" : this.#sendAgain(operation, errand);
-    if (mined.succeeded) return this.#awaitFollowing(errand, mined.blockNumber);
+    if (mined.succeeded) {
+      const turn = await this.#awaitFollowing(errand, mined.blockNumber);
+      if (errand.isSilent === true && turn === "again") this.#tellMined(operation, mined);
+      return turn;
+    }
     return this.#fail(operation, errand, (await this.#refusal(errand)) ?? "reverted");
+  }
+
+  /** Says in the log which of the transactions that were followed are operations of ours. */
+  async logMined(transactions: readonly string[]): Promise<void> {
+    const { chain, database, log } = this.parts;
+    if (!log.isLevelEnabled("info")) return;
+    for (let at = 0; at < transactions.length; at += MOST_LOOKED_UP) {
+      const hashes = transactions.slice(at, at + MOST_LOOKED_UP).map(unhex);
+      for (const operation of await operationsOf(database, hashes)) {
+        // Of a silent one that had nothing to do, following sees nothing: each was told when its errand ended.
+        if (operation.kind === "ESCALATION") continue;
+        const mined = await chain.mined(hex0x(operation.transactionHash)).catch(() => undefined);
+        this.#tellMined(operation, mined);
+      }
+    }
+  }
+
+  #tellMined(operation: Operation, mined: Mined | undefined): void {
+    const { blockNumber, gasUsed } = mined ?? {};
+    this.parts.log.info(
+      { ...named(operation, operation), blockNumber, gasUsed },
+      "operation mined",
+    );
   }
 
   #isOnItsWay({ transactionHash }: SignedCall): boolean {
@@ -161,6 +194,7 @@ export class Submitter {
   async #offer(operation: Operation): Promise<void> {
     const repriced = await this.#repriced(operation);
     await this.#send(repriced ?? operation);
+    this.parts.log.debug(named(operation, repriced ?? operation), "operation broadcast again");
     if (repriced !== undefined || operation.state === "SENT") return;
     const { transactionHash } = operation;
     await this.parts.database.transact((trx) => offeredOperation(trx, transactionHash, "SENT"));
@@ -172,7 +206,7 @@ export class Submitter {
    */
   async #repriced(operation: Operation): Promise<SignedCall | undefined> {
     const { database, identity, signer, log } = this.parts;
-    const { kind, number, nonce, sender, transaction } = operation;
+    const { nonce, sender, transaction } = operation;
     const offered = feesOf(transaction);
     const asked = await this.#currentFees();
     if (hex0x(sender) !== signer.address || asked.maxFeePerGas < raised(offered.maxFeePerGas))
@@ -182,7 +216,7 @@ export class Submitter {
     const fees = { maxFeePerGas, maxPriorityFeePerGas: tip > least ? tip : least };
     const signed = await signer.sign(callOf(transaction), identity.chainId, nonce, fees);
     await database.transact((trx) => insertOperation(trx, operation, signed, Date.now()));
-    log.warn({ kind, number, nonce }, "fees have risen: the transaction is offered for more");
+    log.warn(named(operation, signed), "fees have risen: the transaction is offered for more");
     return signed;
   }
 
@@ -203,22 +237,21 @@ export class Submitter {
       await faultPoint("sign.before-commit");
       await database.transact((trx) => insertOperation(trx, errand, call, Date.now()));
       await faultPoint("sign.after-commit");
+      return errand;
     });
     return "idle";
   }
 
   /**
    * Whether the contract would take the call now. Where not, it throws, with what to grant or the contract's
-   * reason, unless the errand has ended with that.
+   * reason, unless the errand has ended with that, or has another call by now.
    */
   async isAccepted(errand: Errand): Promise<boolean> {
     const refusal = await this.#refusal(errand);
     if (refusal === undefined) return true;
     await errand.requireRole();
-    if (errand.giveUp === undefined) {
-      throw new Error(`the contract refuses ${purposeName(errand)}: ${refusal}`);
-    }
-    await errand.giveUp(refusal);
+    if (errand.onRefused === undefined) throw refusedCall(errand, refusal);
+    await errand.onRefused(refusal);
     return false;
   }
 
@@ -230,7 +263,7 @@ export class Submitter {
   async #fail(operation: Operation, errand: Errand, reason: string): Promise<Turn> {
     const { database, log } = this.parts;
     const { kind, number } = errand;
-    log.error({ kind, number, reason }, "a transaction ended without effect");
+    log.error({ ...named(errand, operation), reason }, "a transaction ended without effect");
     const transactionHash = hex0x(operation.transactionHash);
     const detail = JSON.stringify({ kind, number, transactionHash, reason });
     const batchNumber = kind === "SEAL" ? number : 0;
@@ -246,16 +279,18 @@ export class Submitter {
 
   /**
    * Signs a call with the lowest free nonce and hands it to the node. `store` must store it as an operation
-   * before that, or reject.
+   * before that and say what for, or reject.
    */
-  async issue(call: Call, store: (signed: SignedCall) => Promise<void>): Promise<void> {
-    const { chain, database, identity, signer } = this.parts;
+  async issue(call: Call, store: (signed: SignedCall) => Promise<Purpose>): Promise<void> {
+    const { chain, database, identity, signer, log } = this.parts;
     await this.#alone(async () => {
       const [used, fees] = await Promise.all([chain.nonce(signer.address), this.#currentFees()]);
       const nonce = await freeNonce(database, unhex(signer.address), used);
       const signed = await signer.sign(call, identity.chainId, nonce, fees);
-      await store(signed);
+      const operation = named(await store(signed), signed);
+      log.info(operation, "operation signed");
       await this.#send(signed);
+      log.info(operation, "operation broadcast");
     });
   }
 
@@ -271,7 +306,8 @@ export class Submitter {
 
   async #currentFees(): Promise<Fees> {
     if (this.#fees === undefined || Date.now() > this.#fees.until) {
-      this.#fees = { value: await this.parts.chain.fees(), until: Date.now() + FEES_MS };
+      const value = withTip(await this.parts.chain.fees(), this.parts.tipMultiplier);
+      this.#fees = { value, until: Date.now() + FEES_MS };
     }
     return this.#fees.value;
   }
@@ -313,7 +349,23 @@ export class Submitter {
   }
 }
 
+/** An operation as its lines in the log name it. */
+function named({ kind, number }: Purpose, { nonce, transactionHash }: SignedCall) {
+  return { kind, number, nonce, transactionHash: hex0x(transactionHash) };
+}
+
 /** A quarter more: nodes take a transaction in place of another for a tenth more at the least. */
 function raised(fee: bigint): bigint {
   return fee + fee / 4n + 1n;
+}
+
+/** Fees with so many times the tip. */
+function withTip({ maxFeePerGas, maxPriorityFeePerGas: tip }: Fees, multiplier: number): Fees {
+  const multiplied = (tip * BigInt(Math.round(multiplier * 1_000))) / 1_000n;
+  return { maxFeePerGas: maxFeePerGas - tip + multiplied, maxPriorityFeePerGas: multiplied };
+}
+
+/** What is said where the contract refuses a call, and nothing but time may mend it. */
+export function refusedCall(purpose: Purpose, refusal: string): Error {
+  return new Error(`the contract refuses ${purposeName(purpose)}: ${refusal}`);
 }

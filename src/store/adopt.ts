@@ -20,6 +20,7 @@ export async function adoptRecords(
   const by = isEnd ? records.length : await makeRoom(trx, { firstSeq, length }, records);
   await writeFresh(trx, await claimRequests(trx, firstSeq, records), firstSeq);
   await movePolicies(trx, firstSeq, by);
+  await moveSealRequest(trx, firstSeq, by);
   await setTail(trx, length + by);
 }
 
@@ -94,6 +95,19 @@ async function movePolicies(trx: Transaction<Tables>, fromSeq: number, by: numbe
     .updateTable("sla_policy")
     .set((eb) => ({ next_seq: eb("next_seq", "+", by) }))
     .where("next_seq", ">=", fromSeq)
+    .execute();
+}
+
+/** What was asked to be sealed is still asked for behind the records that it made room for. */
+async function moveSealRequest(
+  trx: Transaction<Tables>,
+  fromSeq: number,
+  by: number,
+): Promise<void> {
+  await trx
+    .updateTable("seal_request")
+    .set((eb) => ({ length: eb("length", "+", by) }))
+    .where("length", ">", fromSeq)
     .execute();
 }
 

@@ -109,6 +109,15 @@ export async function findBatchByRoot(
   return row && stored(row);
 }
 
+/** One batch by the head after it: no two have the same. */
+export async function findBatchByHead(
+  database: Database,
+  head: Uint8Array,
+): Promise<StoredBatch | undefined> {
+  const row = await database.read((db) => batches(db).where("head", "=", head).executeTakeFirst());
+  return row && stored(row);
+}
+
 /** The batch that a position in the log belongs to. */
 export async function batchOfSeq(
   database: Database,
@@ -124,15 +133,29 @@ export async function batchOfSeq(
   return row && seq < Number(row.first_seq) + Number(row.size) ? stored(row) : undefined;
 }
 
-/** Batches, newest first, below a number. */
+/** Which batches; what is undefined does not restrict. */
+export interface BatchRange {
+  /** The first number. */
+  readonly from?: number | undefined;
+  /** The number after the last. */
+  readonly below?: number | undefined;
+}
+
+/** Batches in log order, or the reverse of it. */
 export async function listBatches(
   database: Database,
-  options: { readonly below: number | undefined; readonly limit: number },
+  { from, below }: BatchRange,
+  options: { readonly newestFirst: boolean; readonly limit: number },
 ): Promise<StoredBatch[]> {
   const rows = await database.read((db) =>
     batches(db)
-      .$if(options.below !== undefined, (q) => q.where("number", "<", options.below as number))
-      .orderBy("number", "desc")
+      .where((eb) =>
+        eb.and([
+          ...(from === undefined ? [] : [eb("number", ">=", from)]),
+          ...(below === undefined ? [] : [eb("number", "<", below)]),
+        ]),
+      )
+      .orderBy("number", options.newestFirst ? "desc" : "asc")
       .limit(options.limit)
       .execute(),
   );
@@ -174,6 +197,25 @@ export async function anchorBatch(
     })
     .where("number", "=", number)
     .execute();
+}
+
+/** What a batch's head is made of besides what it seals. */
+export type BatchHead = Pick<StoredBatch, "previousHead" | "head"> & Pick<BatchSeal, "nonce">;
+
+/** Gives a batch another head. Returns false where it has none like that which was read, or is on the chain. */
+export async function replaceHead(
+  trx: Transaction<Tables>,
+  { seal, head }: Pick<StoredBatch, "seal" | "head">,
+  by: BatchHead,
+): Promise<boolean> {
+  const { numUpdatedRows } = await trx
+    .updateTable("batches")
+    .set({ previous_head: by.previousHead, nonce: Number(by.nonce), head: by.head })
+    .where("number", "=", Number(seal.number))
+    .where("head", "=", head)
+    .where("block_number", "is", null)
+    .executeTakeFirstOrThrow();
+  return numUpdatedRows === 1n;
 }
 
 /** Takes batches above a block back to waiting: the chain no longer has them. */

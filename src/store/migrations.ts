@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { Migrator, sql } from "kysely";
+import { DEFAULT_MIGRATION_TABLE, Migrator, sql } from "kysely";
 import type { Kysely, Migration } from "kysely";
 import type { Database, Flavour } from "./database.js";
+import type { Tables } from "./tables.js";
 
 /**
  * The schema, one change a migration, each safe to run again: MySQL commits schema changes at once,
@@ -257,6 +258,10 @@ const CHANGES: Readonly<Record<string, (types: ColumnTypes) => Change>> = {
   "0067-sla-policy": (t) => table(`sla_policy (id ${t.key} primary key, next_seq bigint not null)`),
   "0068-sla-policy-row": () =>
     row("sla_policy (id, next_seq) values (1, (select length from tail))"),
+  "0069-seal-request": (t) =>
+    table(`seal_request (id ${t.key} primary key, length bigint not null)`),
+  "0070-seal-request-row": () => row("seal_request (id, length) values (1, 0)"),
+  "0071-batches-by-head": () => index("batches_by_head", "batches", "head"),
 };
 
 /** Brings the schema up to date. Safe to call from several processes at once. */
@@ -273,6 +278,32 @@ export async function migrate({ schema, flavour }: Database): Promise<void> {
       throw error;
     }
   });
+}
+
+/** How a schema differs from the one that this code works with. */
+export interface SchemaState {
+  /** Changes that are still to be made; all of them in an empty database. */
+  readonly missing: readonly string[];
+  /** Changes that a later version of this code has made. */
+  readonly unknown: readonly string[];
+}
+
+/** Compares the schema with the one that this code works with, and changes nothing. */
+export async function schemaState(database: Database): Promise<SchemaState> {
+  const made = new Set(await database.read(madeChanges));
+  const wanted = new Set(Object.keys(CHANGES));
+  return {
+    missing: [...wanted].filter((name) => !made.has(name)),
+    unknown: [...made].filter((name) => !wanted.has(name)),
+  };
+}
+
+async function madeChanges(db: Kysely<Tables>): Promise<string[]> {
+  const tables = await db.introspection.getTables({ withInternalKyselyTables: true });
+  if (!tables.some(({ name }) => name === DEFAULT_MIGRATION_TABLE)) return [];
+  const { rows } = await sql<{ name: string }>`
+    select name from ${sql.table(DEFAULT_MIGRATION_TABLE)}`.execute(db);
+  return rows.map(({ name }) => name);
 }
 
 async function applyChanges(schema: Database["schema"], flavour: Flavour): Promise<void> {

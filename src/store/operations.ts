@@ -90,6 +90,22 @@ export async function sentOperations(
   return [...new Map(rows.map((row) => [Number(row.nonce), operation(row)])).values()];
 }
 
+/** The calls that are among some transactions. */
+export async function operationsOf(
+  database: Database,
+  transactionHashes: readonly Uint8Array[],
+): Promise<Operation[]> {
+  if (transactionHashes.length === 0) return [];
+  const rows = await database.read((db) =>
+    db
+      .selectFrom("operations")
+      .selectAll()
+      .where("transaction_hash", "in", transactionHashes)
+      .execute(),
+  );
+  return rows.map(operation);
+}
+
 /** The hash of the transaction that is noted to have served a purpose. */
 export async function minedOperation(
   database: Database,

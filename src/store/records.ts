@@ -323,7 +323,7 @@ function placed(row: {
 }
 
 /** The condition that a query stands for. */
-function matches({ subject, type, actor, startTime, endTime, fromSeq, toSeq }: RecordQuery) {
+export function matches({ subject, type, actor, startTime, endTime, fromSeq, toSeq }: RecordQuery) {
   return (eb: ExpressionBuilder<Tables, "records">) =>
     eb.and([
       ...(subject === undefined ? [] : [eb("subject", "=", subject)]),

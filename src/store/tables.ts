@@ -23,6 +23,12 @@ export interface RecordsTable {
   occur_time: number;
 }
 
+/** One row: how many records, from the first on, were asked to be sealed. */
+export interface SealRequestTable {
+  id: number;
+  length: number;
+}
+
 /** Idempotency keys. */
 export interface RequestsTable {
   caller: Text;
@@ -256,6 +262,7 @@ export interface LeasesTable {
 export interface Tables {
   tail: TailTable;
   records: RecordsTable;
+  seal_request: SealRequestTable;
   requests: RequestsTable;
   leaves: LeavesTable;
   batches: BatchesTable;

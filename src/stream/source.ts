@@ -44,7 +44,11 @@ export class FeedSource {
   /** A batch; where it stands on the chain may have changed since. */
   batch(number: number): Promise<StoredBatch> {
     return this.#batches.get(String(number), async () => {
-      const page = await listBatches(this.database, { below: number + PAGE, limit: PAGE });
+      const page = await listBatches(
+        this.database,
+        { below: number + PAGE },
+        { newestFirst: true, limit: PAGE },
+      );
       let found: StoredBatch | undefined;
       for (const batch of page) {
         if (Number(batch.seal.number) === number) found = batch;

@@ -408,6 +408,33 @@ function behaves(running: () => Daemon, door: Door): void {
       expect(counted).to.equal(4n);
     });
 
+    it("find the records of a batch, page by page, together with any other filter", async () => {
+      const type = unique("batched");
+      await Promise.all(
+        ["a", "b", "c"].map((subject) => recorded({ subject, body: custom(type) })),
+      );
+      const { recordId } = await anchored({ subject: "d", body: custom(type) });
+      const { batchNumber = 0n } = await get(recordId);
+      const { batch } = await client.getBatch({ batch: { case: "number", value: batchNumber } });
+      const filter = { batchNumber };
+      const found: RecordMessage[] = [];
+      for (let pageToken = "", pages = 0; pages === 0 || pageToken !== ""; pages++) {
+        const page = await client.listRecords({ filter, pageSize: 2, pageToken });
+        found.push(...page.records);
+        pageToken = page.nextPageToken;
+      }
+      expect(found.map(({ id }) => id)).to.include(recordId);
+      expect(found).to.have.lengthOf(Number(batch?.sealed?.size));
+      for (const record of found) expect(record.batchNumber).to.equal(batchNumber);
+      expect((await client.countRecords({ filter })).count).to.equal(batch?.sealed?.size);
+      const matching = async (more: Filter) =>
+        (await client.listRecords({ filter: { ...filter, ...more } })).records;
+      expect((await matching({ type, subject: "d" })).map(({ id }) => id)).to.include(recordId);
+      expect(await matching({ type, subject: "nobody" })).to.deep.equal([]);
+      expect(await matching({ state: ACCEPTED })).to.deep.equal([]);
+      expect(await matching({ batchNumber: 2n ** 64n - 1n })).to.deep.equal([]);
+    });
+
     for (const order of [ListOrder.OLDEST_FIRST, ListOrder.NEWEST_FIRST]) {
       it(`${ListOrder[order]} pages without gap or repeat while new records come`, async () => {
         const subject = unique("busy");
@@ -511,7 +538,7 @@ function behaves(running: () => Daemon, door: Door): void {
   });
 
   describe("GetBatch and ListBatches", () => {
-    it("give a batch by its number and by its root", async () => {
+    it("give a batch by its number, its root and its head", async () => {
       const { receipt } = await anchored({ subject: unique("user") });
       const { number, root } = receipt?.batch ?? {};
       const byNumber = await client.getBatch({
@@ -519,10 +546,26 @@ function behaves(running: () => Daemon, door: Door): void {
       });
       const byRoot = await client.getBatch({ batch: { case: "root", value: root as Uint8Array } });
       expect(byRoot.batch?.sealed).to.deep.equal(byNumber.batch?.sealed);
+      const head = byNumber.batch?.head as Uint8Array;
+      const byHead = await client.getBatch({ batch: { case: "head", value: head } });
+      expect(byHead.batch?.sealed).to.deep.equal(byNumber.batch?.sealed);
       expect(byNumber.batch?.sealed).to.deep.equal(receipt?.batch);
       expect(byNumber.batch?.anchor).to.deep.equal(receipt?.anchor);
       expect(byNumber.batch?.state).to.be.at.least(ANCHORED);
       expect(Number(byNumber.batch?.gasUsed)).to.be.within(21_000, 200_000);
+    });
+
+    it("list the batches from a number on, oldest first", async () => {
+      for (let i = 0; i < 2; i++) await anchored({ subject: unique("user") });
+      const [newest] = (await client.listBatches({ pageSize: 1 })).batches;
+      const first = (newest?.sealed?.number ?? 0n) - 1n;
+      const question = { firstBatch: first, order: ListOrder.OLDEST_FIRST, pageSize: 1 };
+      const { batches, nextPageToken: pageToken } = await client.listBatches(question);
+      const next = await client.listBatches({ ...question, pageToken });
+      const numbers = [...batches, ...next.batches].map(({ sealed }) => sealed?.number);
+      expect(numbers).to.deep.equal([first, first + 1n]);
+      const call = client.listBatches({ ...question, firstBatch: 1n, pageToken });
+      expect(await refusalOf(call)).to.include({ reason: "ERROR_REASON_INVALID_PAGE_TOKEN" });
     });
 
     it("list the batches, newest first, each on the head of the one before", async () => {

@@ -260,6 +260,19 @@ const ROWS: readonly Row[] = [
     INVALID_FIELD,
     "root",
   ),
+  row(
+    "an unknown head",
+    METHODS.getBatch,
+    { batch: { case: "head", value: new Uint8Array(32) } },
+    NO_BATCH,
+  ),
+  row(
+    "a head of 33 bytes",
+    METHODS.getBatch,
+    { batch: { case: "head", value: new Uint8Array(33) } },
+    INVALID_FIELD,
+    "head",
+  ),
   row("no batch", METHODS.getBatch, {}, INVALID_FIELD, "batch"),
   row("no receipt", METHODS.verifyReceipt, {}, INVALID_FIELD, "receipt"),
   row("a trail without a subject", METHODS.getTrail, {}, INVALID_FIELD, "subject"),
@@ -273,6 +286,7 @@ const ROWS: readonly Row[] = [
   row("a negative page size", METHODS.listRecords, { pageSize: -1 }, INVALID_FIELD, "page_size"),
   row("a negative page size", METHODS.listBatches, { pageSize: -1 }, INVALID_FIELD, "page_size"),
   row("an unknown order", METHODS.listRecords, { order: 7 as never }, INVALID_FIELD, "order"),
+  row("an unknown order", METHODS.listBatches, { order: 7 as never }, INVALID_FIELD, "order"),
   row(
     "a type that no record can have",
     METHODS.listRecords,

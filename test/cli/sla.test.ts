@@ -107,12 +107,12 @@ describe("anchord sla and check-sla", function () {
     expect(again?.state).to.equal("SLA_STATE_OPEN");
   });
 
-  it("ends with 1 where a change is refused, and says what to do", async () => {
+  it("ends with 5 where a change is refused, and says what to do", async () => {
     const { code, stdout, stderr } = await anchord("sla", "set", "case/2", "--within", "PT1H");
-    expect([code, stdout]).to.deep.equal([1, ""]);
+    expect([code, stdout]).to.deep.equal([5, ""]);
     expect(stderr).to.match(/^anchord: the deadline for case\/2 is open, until .*: meet it first/);
     const unknown = await anchord("sla", "meet", "case/none");
-    expect(unknown.code).to.equal(1);
+    expect(unknown.code).to.equal(5);
     expect(unknown.stderr).to.include("no deadline was ever set for case/none");
   });
 

@@ -5,9 +5,20 @@ import { repositoryRoot } from "../support/repository.js";
 import { run } from "../support/run.js";
 import type { Ended } from "../support/run.js";
 import { serveChain } from "../support/scripted-chain.js";
-import { receiptVector } from "../support/vectors.js";
+import { receiptVector, vectors } from "../support/vectors.js";
+import type { ReceiptVector } from "../support/vectors.js";
 
 const ANCHORD = join(repositoryRoot, "bin/anchord.js");
+const PYTHON = process.env["PYTHON"] ?? "python3";
+
+/** What a verifier prints in JSON. */
+interface Judged {
+  readonly verdict: string;
+  readonly failed_step: string | null;
+  readonly record: Readonly<Record<string, unknown>> | null;
+  readonly block_time: string | null;
+  readonly trusted: readonly string[];
+}
 
 describe("anchord verify, of a certificate", function () {
   this.timeout(120_000);
@@ -26,6 +37,16 @@ describe("anchord verify, of a certificate", function () {
   function verifyVector(name: string): Promise<Ended> {
     const { certificate, chain, expect: expected } = certificateVector(name);
     return verify(JSON.stringify(certificate), chain, ...expectationArgs(expected));
+  }
+
+  /** What both verifiers print in JSON; their exit codes must be the same. */
+  async function bothJudge(text: string, args: readonly string[]) {
+    const [ours, theirs] = await Promise.all([
+      run(process.execPath, [ANCHORD, "verify", "-", "--format=json", ...args], text),
+      run(PYTHON, ["examples/verify.py", "-", "--json", ...args], text),
+    ]);
+    expect(ours.code, ours.stderr).to.equal(theirs.code);
+    return { ours: JSON.parse(ours.stdout) as Judged, theirs: JSON.parse(theirs.stdout) as Judged };
   }
 
   for (const [name, ending] of [
@@ -66,6 +87,45 @@ describe("anchord verify, of a certificate", function () {
     expect(bare.stdout).to.match(
       /own word for .*--chain-id\), the registry \(give --registry\)\n$/,
     );
+  });
+
+  it("prints one JSON object, with all that examples/verify.py says by the same names", async () => {
+    const judged = async (name: string) => {
+      const { certificate, chain, expect: expected } = certificateVector(name);
+      const args = [...expectationArgs(expected), "--rpc", `${node.url}/${chain}`];
+      return bothJudge(JSON.stringify(certificate), args);
+    };
+    const { ours, theirs } = await judged("valid_met_in_time");
+    expect(ours).to.include({ verdict: "VALID", failed_step: null, block_time: null });
+    expect(ours.trusted).to.have.length(2);
+    expect(ours.record).to.deep.include({
+      subject: theirs.record?.["subject"],
+      cycle: Number(theirs.record?.["cycle"]),
+      verdict: theirs.record?.["verdict"],
+      meet_time: theirs.record?.["meetTime"],
+      as_of_block: Number(theirs.record?.["asOfBlock"]),
+      "meet.deadline_met.reason": theirs.record?.["meet.deadline_met.reason"],
+    });
+    const bad = await judged("set_root");
+    expect(bad.ours).to.include({ verdict: "FALSE", failed_step: bad.theirs.failed_step });
+    expect(bad.ours).to.deep.include({ record: null, trusted: [] });
+  });
+
+  it("prints a receipt so as well, valid or not anchored yet", async () => {
+    const receipts = await serveChain((name) => vectors.chains[name]);
+    try {
+      const judged = ({ receipt, chain }: ReceiptVector) =>
+        bothJudge(JSON.stringify(receipt), ["--rpc", `${receipts.url}/${chain}`]);
+      const { ours, theirs } = await judged(receiptVector("valid_trade"));
+      expect(ours).to.include({ verdict: "VALID", block_time: theirs.block_time });
+      const told = Object.entries(theirs.record ?? {}).filter(([, value]) => value !== "");
+      expect(ours.record).to.deep.include(Object.fromEntries(told));
+      const bare = await judged(receiptVector("bare"));
+      expect(bare.ours).to.include({ verdict: "NOT_ANCHORED", failed_step: null });
+      expect(bare.ours.record?.["id"]).to.equal(bare.theirs.record?.["id"]);
+    } finally {
+      await receipts.close();
+    }
   });
 
   it("ends with 2 for options that are not for it, and with 4 without a node", async () => {

@@ -1,5 +1,6 @@
 import { expect } from "chai";
-import { ConfigError, loadConfig } from "../../src/config.js";
+import { loadConfig } from "../../src/config.js";
+import { ConfigError } from "../../src/config/error.js";
 
 const PEER_ID = "12D3KooWHdQcicjQHLEeGEG3v6q1Fjgc499UWFobZi86eBn1KxeE";
 

@@ -215,7 +215,7 @@ describe("AuditLog", function () {
       it(`${difficulty} takes heads with that many zero digits and no others`, async () => {
         await setDifficulty(difficulty);
         const head = genesisOf(log);
-        const nonce = findNonce(head, batch(1n), difficulty);
+        const nonce = findNonce(head, batch(1n), difficulty, { from: 0, to: 1_000_000 }) ?? 0n;
         const idle = lazyNonce(head, batch(1n), difficulty);
         expect(await refusal(log, head, batch(1n, { nonce: idle }))).to.deep.equal({
           name: "InsufficientWork",

@@ -112,11 +112,18 @@ describe("truffle migrate --network anchord", function () {
   });
 
   it("deploys again on a chain of the same id that was started afresh", async () => {
+    const [, sealer] = chain.accounts as [string, string];
     const before = recorded();
     expect(await web3.eth.getCode(before?.contract ?? "")).to.equal("0x");
-    for (const address of Object.values(await migrate())) {
-      expect(await web3.eth.getCode(address)).to.not.equal("0x");
-    }
+    const { evidence, sla } = await migrate({ SEALER_ADDRESS: sealer });
+
+    // Whoever seals anchors and manages as well, unless it is told otherwise.
+    const registry = registryAt(evidence);
+    const role = await registry.methods.ANCHORER_ROLE().call();
+    expect(await registry.methods.hasRole(role, sealer).call()).to.equal(true);
+    const slaRegistry = slaRegistryAt(sla);
+    const managerRole = await slaRegistry.methods.MANAGER_ROLE().call();
+    expect(await slaRegistry.methods.hasRole(managerRole, sealer).call()).to.equal(true);
   });
 
   it("adds the registries where there is AuditLog alone", async () => {
@@ -129,18 +136,12 @@ describe("truffle migrate --network anchord", function () {
     expect(await slaRegistryAt(sla).methods.version().call()).to.equal(1n);
   });
 
-  const alone = [
-    ["EvidenceRegistry", "EVIDENCE_CONTRACT_ADDRESS", ["-f", "2", "--to", "2"]],
-    ["SLARegistry", "SLA_CONTRACT_ADDRESS", ["-f", "3"]],
-  ] as const;
-  for (const [name, setting, options] of alone) {
-    it(`deploys ${name} alone, where it is told to`, async () => {
-      const printed = await output({}, ...options);
-      const settings = [...printed.matchAll(/^([A-Z_]+)=0x[0-9a-fA-F]{40}$/gm)];
-      expect(settings.map(([, found]) => found)).to.deep.equal([setting]);
-      expect(await web3.eth.getBlockNumber()).to.equal(1n);
-    });
-  }
+  it("deploys a registry alone, where it is told to", async () => {
+    const printed = await output({}, "-f", "3");
+    const settings = [...printed.matchAll(/^([A-Z_]+)=0x[0-9a-fA-F]{40}$/gm)];
+    expect(settings.map(([, found]) => found)).to.deep.equal(["SLA_CONTRACT_ADDRESS"]);
+    expect(await web3.eth.getBlockNumber()).to.equal(1n);
+  });
 
   it("does not take one contract for another, on a chain that was started afresh", async () => {
     const before = lowerCase(await migrate());
@@ -199,17 +200,6 @@ describe("truffle migrate --network anchord", function () {
       expect(await methods.hasRole(ADMIN_ROLE, admin).call()).to.equal(true);
       expect(await methods.hasRole(ADMIN_ROLE, deployer).call()).to.equal(false);
     }
-  });
-
-  it("lets whoever seals anchor and manage as well, unless it is told otherwise", async () => {
-    const [, sealer] = chain.accounts as [string, string];
-    const { evidence, sla } = await migrate({ SEALER_ADDRESS: sealer });
-    const registry = registryAt(evidence);
-    const role = await registry.methods.ANCHORER_ROLE().call();
-    expect(await registry.methods.hasRole(role, sealer).call()).to.equal(true);
-    const slaRegistry = slaRegistryAt(sla);
-    const managerRole = await slaRegistry.methods.MANAGER_ROLE().call();
-    expect(await slaRegistry.methods.hasRole(managerRole, sealer).call()).to.equal(true);
   });
 
   it("fails, with nothing deployed, on a difficulty that is none", async () => {

@@ -163,9 +163,15 @@ describe("receipt", function () {
   });
 
   it("rejects, and gives no verdict, where the chain is out of reach", async () => {
-    const calls = ["chainId", "isAuditLog", "batch", "transaction"] as const;
+    const calls = [
+      ...(["chainId", "isAuditLog", "batch", "transaction"] as const),
+      ...(["minimumDifficulty", "difficultyChanges"] as const),
+    ];
     for (const call of calls) {
-      const chain = { ...chainOf(LOG), [call]: () => Promise.reject(new Error("out of reach")) };
+      const chain = {
+        ...chainOf(chainScript("work_raised_after")),
+        [call]: () => Promise.reject(new Error("out of reach")),
+      };
       let error: unknown;
       await checkReceipt(receiptFromJson(JSON.stringify(receipt)), chain).catch(
         (reason: unknown) => (error = reason),

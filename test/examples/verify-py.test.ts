@@ -112,6 +112,9 @@ class Scripted(verify.Chain):
             return read(script["chainId"])
         if method == "eth_getTransactionReceipt":
             return read(script["transactions"].get(params[0]))
+        if method == "eth_getLogs":
+            return read([log for log in script.get("logs", []) if log["address"] == params[0]["address"]
+                         and int(log["blockNumber"], 16) >= int(params[0]["fromBlock"], 16)])
         if method == "eth_getBlockByNumber":
             return read(script["blocks"].get(params[0]))
         found = [c for c in script["calls"] if (c["to"], c["data"]) == (params[0]["to"], params[0]["data"])]
@@ -292,19 +295,20 @@ describe("examples/verify.py", function () {
       valid.map((vector) => JSON.stringify(vector.receipt)),
       { seed, numRuns: 4000 },
     );
-    const snippet = checking("receipts", "log");
+    const chain = "work_raised_before";
+    const snippet = checking("receipts", chain);
     const found = await feed(
       snippet,
       texts.map((text) => JSON.stringify(text)),
     );
     const steps = new Set<string>();
     for (const [i, text] of texts.entries()) {
-      const ours = await checkText(text, chainScript("log"));
+      const ours = await checkText(text, chainScript(chain));
       const expected = ours.verdict === "invalid" ? ours.step : ours.verdict;
       steps.add(expected);
       expect(found[i], `seed ${seed}, ${text}`).to.equal(expected);
     }
-    expect([...steps]).to.include.members(["format", "entry", "root", "head", "anchor"]);
+    expect([...steps]).to.include.members(["format", "entry", "root", "head", "anchor", "work"]);
   });
 
   it("gives the core's verdict and step on certificates that were tampered with", async () => {
@@ -424,6 +428,7 @@ for line in sys.stdin:
       "batch",
       "head",
       "anchor",
+      "work",
     ];
     const lines = steps.map((step) => at(`\n${step.padEnd(24)} ok`));
     expect(lines).to.deep.equal([...lines].sort((a, b) => a - b));
@@ -543,13 +548,18 @@ for line in sys.stdin:
         error: { code: -32005, message: "rate limit" },
       })),
     };
-    const odd = await serveChain((name) => ({ nonsense, refusing })[name]);
+    const searchless = {
+      ...chainScript("work_raised_after"),
+      logs: { error: { code: -32005, message: "at most 100 blocks" } },
+    };
+    const odd = await serveChain((name) => ({ nonsense, refusing, searchless })[name]);
     try {
       for (const url of [
         "http://127.0.0.1:1",
         `${node.url}/none`,
         `${odd.url}/nonsense`,
         `${odd.url}/refusing`,
+        `${odd.url}/searchless`,
       ]) {
         const { code, stdout } = await run(PYTHON, [SCRIPT, "-", "--rpc", url, "--json"], receipt);
         expect(code, url).to.equal(4);
@@ -557,6 +567,10 @@ for line in sys.stdin:
         expect(result.verdict).to.equal("unreachable");
         expect(result.record?.["subject"]).to.equal("user/42");
       }
+      const ours = web3Chain(`${odd.url}/searchless`).difficultyChanges(`0x${"00".repeat(20)}`, 1);
+      const refused = await ours.catch((error: unknown) => error);
+      expect(refused).to.include({ reason: "CHAIN_UNAVAILABLE" });
+      expect(String(refused)).to.match(/from block 1 on \(.*100 blocks.*\).*: ask another node$/);
     } finally {
       await odd.close();
     }

@@ -18,7 +18,8 @@ const POINTS = [
 ] as const satisfies readonly FaultPoint[];
 
 /** Fails to compile where a fault point is not in the list above; these have tests of their own. */
-type Elsewhere = `${"adopt" | "evidence" | "anchor" | "sla" | "sign" | "keeper"}.${string}`;
+type Elsewhere =
+  `${"adopt" | "evidence" | "anchor" | "sla" | "sign" | "keeper" | "work"}.${string}`;
 type Missing = Exclude<FaultPoint, (typeof POINTS)[number] | Elsewhere>;
 const complete: [Missing] extends [never] ? true : false = true;
 

@@ -43,6 +43,7 @@ const COMES_BACK = {
 
 /** What a rebuilt database begins anew, and why. */
 const BEGINS_ANEW = {
+  seal_request: "what is to be sealed on demand is asked for anew",
   operations: "signed calls and their history are the sealer's own notes",
   sla_policy: "policies look at what is recorded from then on",
   escalations: "what one call escalated is the keeper's own note",
@@ -107,7 +108,7 @@ describe("A database that was thrown away", function () {
     expect(before.batches.length).to.be.at.least(61 / 7);
     throwAway(settings);
     const { code, output } = await startFails(settings);
-    expect(code).to.equal(1);
+    expect(code).to.equal(2);
     expect(output).to.match(/has \d+ batches on chain that .* does not know.*`anchord rebuild`/);
     const rebuilt = await rebuild(settings);
     expect(rebuilt, rebuilt.stderr).to.include({ code: 0 });
@@ -237,7 +238,7 @@ describe("A database that was thrown away", function () {
       const file = manifestFile(there, manifestDigest);
       renameSync(file, `${file}.gone`);
       const { code, stderr } = await rebuild(there);
-      expect(code).to.equal(1);
+      expect(code).to.equal(5);
       expect(stderr)
         .to.match(/batch 3 is on chain/)
         .and.to.include(hex(manifestDigest));
@@ -256,7 +257,7 @@ describe("A database that was thrown away", function () {
         altered[at] = altered[at]! ^ (1 << random.between(0, 7));
         writeFileSync(file, altered);
         const { code, stderr } = await rebuild(there);
-        expect(code, stderr).to.equal(1);
+        expect(code, stderr).to.equal(5);
         expect(stderr).to.match(/batch 2 is on chain/);
         expect((await dumpTables(there)).batches).to.have.length(1);
         writeFileSync(file, original);
@@ -275,7 +276,7 @@ describe("A database that was thrown away", function () {
       const id = dump.publications[0]?.["key_id"] as string;
       for (const wrong of [{}, { CONTENT_KEY: "ab".repeat(32) }]) {
         const { code, stderr } = await rebuild({ ...there, ...wrong });
-        expect(code).to.equal(1);
+        expect(code).to.equal(5);
         expect(stderr)
           .to.match(/batch 1 is on chain.*set CONTENT_KEY/)
           .and.to.include(id);
@@ -348,7 +349,7 @@ describe("A database that was thrown away", function () {
       try {
         const there = { ...elsewhere(settings), BLOCKCHAIN_RPC_URL: node.url };
         const { code, stderr } = await rebuild(there);
-        expect(code).to.equal(1);
+        expect(code).to.equal(5);
         expect(stderr).to.include(
           `the chain has ${seals.length} batches, but the node told of 0: begin again`,
         );

@@ -241,7 +241,7 @@ describe("A database and a chain that do not belong together", function () {
     chain = await startExternalChain();
     expect(chain.contract).to.equal(contract);
     const { code, output } = await startFails({ ...settings, BLOCKCHAIN_RPC_URL: chain.url });
-    expect(code).to.equal(1);
+    expect(code).to.equal(2);
     expect(output).to.match(
       /belongs to the chain that starts with block 0x[0-9a-f]{64}.*use the database/s,
     );
@@ -256,7 +256,7 @@ describe("A database and a chain that do not belong together", function () {
       ...chain.environment,
       DATA_DIR: temporaryFolder(),
     });
-    expect(code).to.equal(1);
+    expect(code).to.equal(2);
     expect(output).to.match(/has 1 batches on chain that this empty database does not know/);
   });
 

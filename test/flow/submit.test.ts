@@ -77,7 +77,7 @@ describe("Calls of two kinds from one account", function () {
     await storeIdentity(database, identity);
     const log = pino({ level: "silent" });
     submitter = new Submitter({
-      ...{ database, chain, signer, identity, log },
+      ...{ database, chain, signer, identity, log, tipMultiplier: 1 },
       onBroadcast: () => undefined,
     });
   });

@@ -14,6 +14,7 @@ import {
   retractAbove,
   unanchoredBatches,
 } from "../../src/store/batches.js";
+import { adoptRecords } from "../../src/store/adopt.js";
 import { openDatabase } from "../../src/store/database.js";
 import type { Database } from "../../src/store/database.js";
 import { currentLease, holdLease, releaseLease } from "../../src/store/leases.js";
@@ -39,6 +40,7 @@ import {
 } from "../../src/store/records.js";
 import type { RecordQuery } from "../../src/store/records.js";
 import { requestsOfCaller } from "../../src/store/requests.js";
+import { requestedSeal, requestSeal } from "../../src/store/seal-request.js";
 import { temporaryFolder } from "../support/daemon.js";
 import { sharedMysql } from "../support/mysql.js";
 import { randomOf, seedOfRun } from "../support/random.js";
@@ -509,6 +511,19 @@ for (const { flavour, target } of FLAVOURS) {
         });
         const waiting = await Promise.all(purposes.map((each) => waitingOperation(database, each)));
         expect(waiting.map((each) => each?.nonce)).to.deep.equal([undefined, 1, undefined]);
+      });
+    });
+
+    describe("what was asked to be sealed", () => {
+      it("is never less again, and moves with records that make room for others", async () => {
+        await database.append([unit(record(), record(), record())]);
+        await requestSeal(database, 2);
+        await requestSeal(database, 1);
+        expect(await requestedSeal(database)).to.equal(2);
+        await database.transact((trx) => adoptRecords(trx, 1, [record(), record()]));
+        expect(await requestedSeal(database)).to.equal(4);
+        await database.transact((trx) => adoptRecords(trx, 5, [record()]));
+        expect(await requestedSeal(database)).to.equal(4);
       });
     });
 

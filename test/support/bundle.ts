@@ -180,6 +180,8 @@ function chainWith(
     batch: ({ log }, number) =>
       Promise.resolve(hex(log) === hex(LOG.log) ? batches[Number(number) - 1] : undefined),
     transaction: (hash) => Promise.resolve(transactionOf(hash)),
+    minimumDifficulty: () => Promise.resolve(0),
+    difficultyChanges: () => Promise.resolve([]),
     evidenceAnchor: (contract, ...asked) => {
       const { subjectKey: key, sha256: digest } = anchored ?? {};
       const isIt = contract === REGISTRY && String(asked.map(hex)) === String([key, digest]);

@@ -45,7 +45,7 @@ export function certificateVector(name: string): CertificateVector {
 export async function checkCertificateText(
   text: string,
   chain: CertificateChain,
-  { chainId, registry, contract, log }: CertificateExpectation = {},
+  { chainId, registry, contract, log, difficulty }: CertificateExpectation = {},
 ): Promise<CertificateCheck> {
   let certificate;
   try {
@@ -58,6 +58,7 @@ export async function checkCertificateText(
     registry,
     contract,
     log: log === undefined ? undefined : logIdOf(log),
+    difficulty,
   });
 }
 
@@ -68,6 +69,7 @@ export function expectationArgs(expect: CertificateExpectation): string[] {
     "--registry": expect.registry,
     "--contract": expect.contract,
     "--log": expect.log,
+    "--difficulty": expect.difficulty?.toString(),
   };
   return Object.entries(options).flatMap(([name, value]) =>
     value === undefined ? [] : [name, value],

@@ -16,6 +16,14 @@ const DEBIAN_PACKAGES = [
   "python3-setuptools",
 ];
 
+/** What the examples need besides, and Debian's package of it. */
+const FRAMEWORKS = {
+  django: "python3-django",
+  fastapi: "python3-fastapi",
+  httpx: "python3-httpx",
+  uvicorn: "python3-uvicorn",
+} as const;
+
 let made: Promise<string> | undefined;
 
 /**
@@ -26,6 +34,24 @@ let made: Promise<string> | undefined;
 export function pythonWithStubs(): Promise<string> {
   made ??= make();
   return made;
+}
+
+/**
+ * The same interpreter, where it can import these modules as well, which are installed where that can be.
+ * Else undefined, and the reason is printed; in CI that is an Error.
+ */
+export async function pythonWith(
+  ...modules: readonly (keyof typeof FRAMEWORKS)[]
+): Promise<string | undefined> {
+  const python = await pythonWithStubs();
+  const hasAll = async () => (await run(python, ["-c", `import ${modules.join(", ")}`])).code === 0;
+  const packages = modules.map((module) => FRAMEWORKS[module]);
+  if (!(await hasAll())) await installOnDebian(packages);
+  if (await hasAll()) return python;
+  const missing = `${PYTHON} cannot import ${modules.join(", ")}: apt-get install ${packages.join(" ")}`;
+  if (process.env["CI"] === "true") throw new Error(missing);
+  console.log(`      SKIPPED: ${missing}`);
+  return undefined;
 }
 
 async function make(): Promise<string> {
@@ -77,16 +103,21 @@ function digestOfStubs(): string {
 
 async function requireGrpc(): Promise<void> {
   if (await hasGrpc()) return;
-  if (process.getuid?.() === 0 && existsSync("/etc/debian_version")) {
-    console.log(`      installing ${DEBIAN_PACKAGES.join(", ")} with apt-get`);
-    await run("apt-get", ["update"]);
-    await must("apt-get", ["install", "-y", "--no-install-recommends", ...DEBIAN_PACKAGES]);
-    if (await hasGrpc()) return;
-  }
+  await installOnDebian(DEBIAN_PACKAGES);
+  if (await hasGrpc()) return;
   throw new Error(
     `${PYTHON} cannot import grpc, google.protobuf, setuptools, venv and pip. On Debian or Ubuntu: ` +
       `apt-get install ${DEBIAN_PACKAGES.join(" ")}`,
   );
+}
+
+/** Installs Debian's packages where this is Debian and we may; does nothing elsewhere. */
+async function installOnDebian(packages: readonly string[]): Promise<void> {
+  if (process.getuid?.() !== 0 || !existsSync("/etc/debian_version")) return;
+  console.log(`      installing ${packages.join(", ")} with apt-get`);
+  const patient = ["-o", "DPkg::Lock::Timeout=300"]; // another test may be installing
+  await run("apt-get", ["update"]);
+  await must("apt-get", [...patient, "install", "-y", "--no-install-recommends", ...packages]);
 }
 
 async function hasGrpc(): Promise<boolean> {

@@ -15,8 +15,24 @@ export interface ChainScript {
   readonly transactions: Readonly<
     Record<string, { blockNumber: string; blockHash: string; logs?: readonly object[] }>
   >;
+  /** What eth_getLogs finds, or the error that it answers with. */
+  readonly logs?: readonly ScriptedLog[] | { readonly error: object };
   /** By their numbers; only where certificates need them. */
   readonly blocks?: Readonly<Record<string, object>>;
+}
+
+interface ScriptedLog {
+  readonly address: string;
+  readonly topics: readonly string[];
+  readonly data: string;
+  readonly blockNumber: string;
+}
+
+/** What is searched for in a script's logs: the form of an eth_getLogs filter. */
+interface LogFilter {
+  readonly address: string;
+  readonly topics: readonly string[];
+  readonly fromBlock: string;
 }
 
 type Answer = { readonly result: unknown } | { readonly error: object };
@@ -38,6 +54,15 @@ export function answerOf(script: ChainScript, method: string, params: readonly u
       const found = script.transactions[params[0] as string];
       return { result: found === undefined ? null : { ...MINED, ...found } };
     }
+    case "eth_getLogs": {
+      const { address, topics, fromBlock } = params[0] as LogFilter;
+      const isAsked = (log: ScriptedLog) =>
+        log.address === address &&
+        log.topics[0] === topics[0] &&
+        BigInt(log.blockNumber) >= BigInt(fromBlock);
+      const { logs = [] } = script;
+      return "error" in logs ? logs : { result: logs.filter(isAsked) };
+    }
     case "eth_getBlockByNumber":
       return { result: script.blocks?.[params[0] as string] ?? null };
     default:
@@ -58,6 +83,19 @@ export function chainOf(script: ChainScript): ReceiptChain {
     return "result" in answer ? (answer.result as string) : "0x";
   };
   return {
+    minimumDifficulty: (contract) => Promise.resolve(Number(call(contract, "0x371b879e"))),
+    difficultyChanges: (address, fromBlock) => {
+      const filter = {
+        address,
+        topics: ["0xd0c1b4447a0f44c7d080b547a997521e109db938d7d43fe6e7e96faabd157e6a"],
+        fromBlock: `0x${fromBlock.toString(16)}`,
+      };
+      const { result } = answerOf(script, "eth_getLogs", [filter]) as { result: ScriptedLog[] };
+      const changes = result.map(({ data, blockNumber }) => {
+        return { blockNumber: Number(blockNumber), previous: Number(data.slice(0, 66)) };
+      });
+      return Promise.resolve(changes);
+    },
     chainId: () => Promise.resolve(BigInt(script.chainId)),
     isAuditLog: (contract) =>
       Promise.resolve(

@@ -85,7 +85,8 @@ export async function startSlaService(
   const places = { contract, evidence, sla: registry, signer };
   const access = { chain: web3Chain(chain.url), ...places, isAlive: async () => true };
   const link: ChainLink = new ChainLink({
-    ...{ database, clock, watch, logger, pollMs: 50, maxRecords: 1_000 },
+    ...{ database, clock, watch, logger, pollMs: 50, maxRecords: 1_000, tipMultiplier: 1 },
+    sealing: { isAutomatic: true, intervalMs: 0, difficulty: 0 },
     onFollowed: () => flow.followed(),
     archive: { content, keys: openContentKeys(join(folder, "keys"), undefined) },
     log: logIdOf(randomUUID()),

@@ -18,6 +18,7 @@ export type Sql = (statement: string, values?: readonly unknown[]) => Promise<Ro
 const ORDER = {
   tail: "id",
   records: "seq",
+  seal_request: "id",
   requests: "caller, request_id",
   leaves: "seq",
   batches: "number",

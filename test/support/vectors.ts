@@ -13,6 +13,8 @@ export interface Expectation {
   readonly contract?: string;
   /** The log's name. */
   readonly log?: string;
+  /** Zero hex digits that the batch's head must start with. */
+  readonly difficulty?: number;
 }
 
 /** A receipt with the verdict that every verifier must give. */
@@ -86,6 +88,7 @@ export async function checkText(
     chainId: expect.chainId === undefined ? undefined : BigInt(expect.chainId),
     contract: expect.contract,
     log: expect.log === undefined ? undefined : logIdOf(expect.log),
+    difficulty: expect.difficulty,
   };
   return checkReceipt(receipt, chainOf(chain), expected);
 }

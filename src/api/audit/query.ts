@@ -2,7 +2,11 @@ import { toJson } from "@bufbuild/protobuf";
 import type { JsonValue, MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { ListOrder, RecordFilterSchema } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
-import type { AuditService } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
+import type {
+  AuditService,
+  GetBatchRequest,
+  RecordFilter,
+} from "../../../gen/ts/anchord/v1/audit_service_pb.js";
 import type { RecordSchema } from "../../../gen/ts/anchord/v1/record_pb.js";
 import { unhex } from "../../core/bytes.js";
 import { AnchordError } from "../../core/errors.js";
@@ -12,6 +16,7 @@ import {
   batchOfSeq,
   batchTotals,
   findBatch,
+  findBatchByHead,
   findBatchByRoot,
   listBatches,
   progress,
@@ -54,13 +59,14 @@ export function queryHandlers({ database, connection }: AuditLog): Handlers {
       const newestFirst = order !== ListOrder.OLDEST_FIRST;
       const question = { filter: filter ? toJson(RecordFilterSchema, filter) : null, newestFirst };
       const now = await progress(database);
-      const page = { query: queryOf(filter, now), newestFirst, size, token, question };
+      const query = await queryIn(database, filter, now);
+      const page = { query, newestFirst, size, token, question };
       const { records, nextPageToken } = await recordPage(database, page);
       return { records: await recordMessages(database, records, now), nextPageToken };
     },
 
     async countRecords({ filter }) {
-      const query = queryOf(filter, await progress(database));
+      const query = await queryIn(database, filter, await progress(database));
       return { count: BigInt(await countMatching(database, query)) };
     },
 
@@ -76,21 +82,23 @@ export function queryHandlers({ database, connection }: AuditLog): Handlers {
     },
 
     async getBatch({ batch: name }) {
-      const batch =
-        name.case === "root"
-          ? await findBatchByRoot(database, name.value)
-          : await findBatch(database, Number(name.value ?? 0n));
+      const batch = await batchNamed(database, name);
       if (batch === undefined) {
         throw new AnchordError("BATCH_NOT_FOUND", "there is no such batch: see ListBatches");
       }
       return { batch: batchOf(batch, batchState(batch, await progress(database))) };
     },
 
-    async listBatches({ pageSize: size, pageToken: token }) {
-      const question = { batches: true };
+    async listBatches({ pageSize: size, pageToken: token, order, firstBatch }) {
+      const newestFirst = order !== ListOrder.OLDEST_FIRST;
+      const question = { batches: `${firstBatch}`, newestFirst };
       const limit = pageSize(size);
-      const below = parsePageToken(question, token);
-      const batches = await listBatches(database, { below, limit: limit + 1 });
+      const last = parsePageToken(question, token);
+      const range =
+        newestFirst || last === undefined
+          ? { from: Number(firstBatch), below: last }
+          : { from: last + 1 };
+      const batches = await listBatches(database, range, { newestFirst, limit: limit + 1 });
       const shown = batches.slice(0, limit);
       const now = await progress(database);
       return {
@@ -155,6 +163,35 @@ export async function recordMessages(
 function isIn(batch: StoredBatch | undefined, seq: number): boolean {
   if (batch === undefined) return false;
   return seq >= batch.firstSeq && seq < batch.firstSeq + Number(batch.seal.size);
+}
+
+function batchNamed(
+  database: Database,
+  name: GetBatchRequest["batch"],
+): Promise<StoredBatch | undefined> {
+  switch (name.case) {
+    case "root":
+      return findBatchByRoot(database, name.value);
+    case "head":
+      return findBatchByHead(database, name.value);
+    default:
+      return findBatch(database, Number(name.value ?? 0n));
+  }
+}
+
+/** The query that a filter stands for. A batch is a range of the log; one that is not there has no records. */
+async function queryIn(
+  database: Database,
+  filter: RecordFilter | undefined,
+  now: Progress,
+): Promise<RecordQuery> {
+  const query = queryOf(filter, now);
+  if (filter === undefined || filter.batchNumber === 0n) return query;
+  const batch = await findBatch(database, Number(filter.batchNumber));
+  if (batch === undefined) return { ...query, toSeq: 0 };
+  const { firstSeq, seal } = batch;
+  const range = { fromSeq: firstSeq, toSeq: firstSeq + Number(seal.size) };
+  return { ...query, ...narrower(query, range) };
 }
 
 async function countMatching(database: Database, query: RecordQuery): Promise<number> {

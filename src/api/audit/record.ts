@@ -10,7 +10,7 @@ import type { ReceiptSchema } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import { RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
 import { hex } from "../../core/bytes.js";
 import { AnchordError, invalidFields } from "../../core/errors.js";
-import { encodeRecord } from "../../core/record.js";
+import { encodeRecord, typeOf } from "../../core/record.js";
 import type { EncodedRecord } from "../../core/record.js";
 import type { Accepted } from "../../flow/accept.js";
 import type { AuditLog } from "../../flow/audit-log.js";
@@ -18,6 +18,7 @@ import { receiptMessage, stateOf } from "../../flow/receipt-message.js";
 import { progress } from "../../store/batches.js";
 import type { Progress } from "../../store/batches.js";
 import { findRecord, logLength } from "../../store/records.js";
+import { requestSeal } from "../../store/seal-request.js";
 import { callerKey } from "../auth.js";
 import { draftOf } from "../convert.js";
 import { beforeDeadline } from "../deadline.js";
@@ -32,7 +33,7 @@ type Handlers = Pick<ServiceImpl<typeof AuditService>, "recordEvent" | "recordEv
 export function recordHandlers(log: AuditLog): Handlers {
   return {
     async recordEvent(request, context) {
-      const record = encodeRecord(draftOf(request, context.values.get(callerKey)), log);
+      const record = encode(log, request, context.values.get(callerKey));
       const [accepted] = await log.acceptor.accept([record]);
       if (accepted === undefined) throw new Error("a record was accepted without a place");
       if (!accepted.replayed && request.waitFor <= RecordState.ACCEPTED) {
@@ -60,6 +61,7 @@ export function recordHandlers(log: AuditLog): Handlers {
 
     async sealNow(_request, context) {
       const length = await logLength(log.database);
+      await requestSeal(log.database, length);
       log.sealNow();
       const { anchored, lastBatch } =
         length === 0
@@ -68,6 +70,22 @@ export function recordHandlers(log: AuditLog): Handlers {
       return { pending: BigInt(Math.max(0, length - anchored)), lastBatch: BigInt(lastBatch) };
     },
   };
+}
+
+/** Encodes what a caller asks to record. Throws where it breaks a rule, or is of a type that is not accepted. */
+function encode(log: AuditLog, request: RecordEventRequest, caller: string): EncodedRecord {
+  const draft = draftOf(request, caller);
+  requireAccepted(typeOf(draft.body), log.recordTypes);
+  return encodeRecord(draft, log);
+}
+
+function requireAccepted(type: string, accepted: readonly string[] | undefined): void {
+  if (accepted?.includes(type) !== false) return;
+  throw new AnchordError(
+    "RECORD_TYPE_NOT_ACCEPTED",
+    `records of type "${type}" are not accepted here, only ${accepted.join(", ")}: RECORD_TYPES says so`,
+    { metadata: { type } },
+  );
 }
 
 /** Answers at a state, with the receipt that goes with it: the entry alone unless told otherwise. */
@@ -135,7 +153,7 @@ function encodeAll(
   return events.map((event, i) => {
     try {
       requireNoWait(event);
-      return encodeRecord(draftOf(event, caller), log);
+      return encode(log, event, caller);
     } catch (error) {
       throw inEvent(error, i);
     }

@@ -95,14 +95,14 @@ function evidenceMessage(
     content: {
       state: ContentState[content],
       checkTime: checkTime === 0 ? undefined : timestampFromMs(checkTime),
-      gatewayUrl: content === "NONE" ? "" : linkTo(gatewayUrl, cid, fileName),
+      gatewayUrl: content === "NONE" ? "" : gatewayLink(gatewayUrl, cid, fileName),
     },
     ...(details === undefined ? {} : { details }),
   };
 }
 
-/** Where a browser finds a file, and by which name it saves it. */
-function linkTo(gatewayUrl: string | undefined, cid: string, fileName: string): string {
+/** Where a browser finds a file, and by which name it saves it; empty where no gateway is set. */
+export function gatewayLink(gatewayUrl: string | undefined, cid: string, fileName: string): string {
   if (gatewayUrl === undefined) return "";
   const query = fileName === "" ? "" : `?filename=${encodeURIComponent(fileName)}`;
   return `${gatewayUrl}/ipfs/${cid}${query}`;

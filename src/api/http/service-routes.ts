@@ -8,11 +8,18 @@ const ENDPOINTS = {
   "POST /log-threat": "Record a threat and wait until it is on the chain",
   "GET /threat-count": "Count the threats on the chain",
   "GET /threat/:id": "Show one threat",
+  "POST /api/blockchain/reports/{tracking_id}/evidence/": "Hand in a file for a complaint",
+  "POST /api/blockchain/reports/{tracking_id}/evidence/verify/":
+    "Ask the chain whether a file was handed in",
+  "GET /api/blockchain/reports/{tracking_id}/status/": "Show how a complaint stands on the chain",
+  "GET /api/blockchain/reports/{tracking_id}/audit-trail/": "Show what happened to a complaint",
   "GET /health": "Show the state of every part",
   "GET /metrics": "Show the numbers to graph, for Prometheus",
   "POST /anchord.v1.AuditService/{method}":
     "The whole API as JSON (Connect); also gRPC on its own port",
   "POST /anchord.v1.EventService/{method}": "What happens, as it happens",
+  "POST /anchord.v1.EvidenceService/{method}": "Files and hashes of files, anchored on the chain",
+  "POST /anchord.v1.SLAService/{method}": "Deadlines, kept and escalated by the chain",
 };
 
 /** What every deployment has: a description, health, and metrics. */

@@ -1,7 +1,7 @@
 import { create, fromJson } from "@bufbuild/protobuf";
 import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { CallOptions, Client } from "@connectrpc/connect";
+import type { Client } from "@connectrpc/connect";
 import { utils } from "web3";
 import { RecordFilterSchema } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
 import type { AuditService } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
@@ -9,7 +9,7 @@ import { RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
 import type { Record as RecordMessage } from "../../../gen/ts/anchord/v1/record_pb.js";
 import { hex } from "../../core/bytes.js";
 import { canonicalHash } from "../../core/record.js";
-import { RestError } from "./router.js";
+import { callOptions, RestError } from "./router.js";
 import type { RestAnswer, RestRequest, Route } from "./router.js";
 
 /**
@@ -163,9 +163,4 @@ function requestIdOf({ userId, score, durationMinutes, timestamp }: PostedThreat
 
 function userHashId(userId: string): string {
   return utils.keccak256(Buffer.from(userId, "utf8"));
-}
-
-function callOptions({ headers }: RestRequest): CallOptions {
-  const { authorization } = headers;
-  return authorization === undefined ? {} : { headers: { authorization } };
 }

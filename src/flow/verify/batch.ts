@@ -1,5 +1,6 @@
 import { hex0x, sameBytes, ZERO32 } from "../../core/bytes.js";
-import { genesisHead, nextHead } from "../../core/head.js";
+import { genesisHead, nextHead, workAskedIn, workOf } from "../../core/head.js";
+import type { DifficultyChange } from "../../core/head.js";
 import type { ChainBatch } from "../../core/receipt.js";
 import type { Chain } from "../../chain/port.js";
 import { findBatch } from "../../store/batches.js";
@@ -12,6 +13,10 @@ import type { Problem } from "./problem.js";
 
 /** Compares a batch's row with the chain. */
 export class BatchCheck {
+  /** What the contract asks of heads, and how it has changed that since the first head that has less. */
+  #asked: number | undefined;
+  #changes: readonly DifficultyChange[] | undefined;
+
   constructor(
     private readonly database: Database,
     private readonly chain: Chain,
@@ -82,6 +87,20 @@ export class BatchCheck {
       ...(operation === undefined
         ? []
         : compare(number, "operations.transaction_hash", hex0x(operation), hash)),
+      ...(await this.#work(number, truth, blockNumber)),
     ];
+  }
+
+  /** Whether the head has the work that was asked for when it was sealed. Requires batches in their order. */
+  async #work(number: number, { head }: ChainBatch, blockNumber: number): Promise<Problem[]> {
+    const { contract } = this.identity;
+    const work = workOf(head);
+    this.#asked ??= await this.chain.minimumDifficulty(contract);
+    if (work >= this.#asked) return [];
+    this.#changes ??= await this.chain.difficultyChanges(contract, blockNumber);
+    const asked = workAskedIn(blockNumber, this.#changes, this.#asked);
+    if (work >= asked) return [];
+    const message = `starts with ${work} zero hex digits on chain, and the contract asked for ${asked}`;
+    return [problem(number, "batches.head", message)];
   }
 }

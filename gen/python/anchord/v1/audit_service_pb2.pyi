@@ -6,6 +6,7 @@ import anchord.v1.batch_pb2
 import anchord.v1.problem_pb2
 import anchord.v1.receipt_pb2
 import anchord.v1.record_pb2
+import anchord.v1.report_pb2
 import builtins
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
@@ -26,23 +27,23 @@ class _ListOrderEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     """Newest first."""
 
     LIST_ORDER_NEWEST_FIRST: _ListOrder.ValueType  # 1
-    """By position in the log, the latest accepted first."""
+    """By position in the log, the latest first."""
 
     LIST_ORDER_OLDEST_FIRST: _ListOrder.ValueType  # 2
-    """By position in the log, the earliest accepted first."""
+    """By position in the log, the earliest first."""
 
 class ListOrder(_ListOrder, metaclass=_ListOrderEnumTypeWrapper):
-    """In which order records are listed."""
+    """In which order records, or batches, are listed."""
     pass
 
 LIST_ORDER_UNSPECIFIED: ListOrder.ValueType  # 0
 """Newest first."""
 
 LIST_ORDER_NEWEST_FIRST: ListOrder.ValueType  # 1
-"""By position in the log, the latest accepted first."""
+"""By position in the log, the latest first."""
 
 LIST_ORDER_OLDEST_FIRST: ListOrder.ValueType  # 2
-"""By position in the log, the earliest accepted first."""
+"""By position in the log, the earliest first."""
 
 global___ListOrder = ListOrder
 
@@ -272,6 +273,7 @@ class RecordFilter(google.protobuf.message.Message):
     START_TIME_FIELD_NUMBER: builtins.int
     END_TIME_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
+    BATCH_NUMBER_FIELD_NUMBER: builtins.int
     subject: typing.Text
     """The exact subject."""
 
@@ -296,6 +298,9 @@ class RecordFilter(google.protobuf.message.Message):
     state: anchord.v1.record_pb2.RecordState.ValueType
     """The exact state."""
 
+    batch_number: builtins.int
+    """Number of the batch that seals the record. 0 means any."""
+
     def __init__(self,
         *,
         subject: typing.Text = ...,
@@ -304,9 +309,10 @@ class RecordFilter(google.protobuf.message.Message):
         start_time: typing.Optional[google.protobuf.timestamp_pb2.Timestamp] = ...,
         end_time: typing.Optional[google.protobuf.timestamp_pb2.Timestamp] = ...,
         state: anchord.v1.record_pb2.RecordState.ValueType = ...,
+        batch_number: builtins.int = ...,
         ) -> None: ...
     def HasField(self, field_name: typing_extensions.Literal["end_time",b"end_time","start_time",b"start_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing_extensions.Literal["actor",b"actor","end_time",b"end_time","start_time",b"start_time","state",b"state","subject",b"subject","type",b"type"]) -> None: ...
+    def ClearField(self, field_name: typing_extensions.Literal["actor",b"actor","batch_number",b"batch_number","end_time",b"end_time","start_time",b"start_time","state",b"state","subject",b"subject","type",b"type"]) -> None: ...
 global___RecordFilter = RecordFilter
 
 class ListRecordsRequest(google.protobuf.message.Message):
@@ -519,20 +525,25 @@ class GetBatchRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
     NUMBER_FIELD_NUMBER: builtins.int
     ROOT_FIELD_NUMBER: builtins.int
+    HEAD_FIELD_NUMBER: builtins.int
     number: builtins.int
     """Its number, from 1."""
 
     root: builtins.bytes
     """Its Merkle root: 32 bytes."""
 
+    head: builtins.bytes
+    """The head after it: 32 bytes."""
+
     def __init__(self,
         *,
         number: builtins.int = ...,
         root: builtins.bytes = ...,
+        head: builtins.bytes = ...,
         ) -> None: ...
-    def HasField(self, field_name: typing_extensions.Literal["batch",b"batch","number",b"number","root",b"root"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing_extensions.Literal["batch",b"batch","number",b"number","root",b"root"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing_extensions.Literal["batch",b"batch"]) -> typing.Optional[typing_extensions.Literal["number","root"]]: ...
+    def HasField(self, field_name: typing_extensions.Literal["batch",b"batch","head",b"head","number",b"number","root",b"root"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing_extensions.Literal["batch",b"batch","head",b"head","number",b"number","root",b"root"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing_extensions.Literal["batch",b"batch"]) -> typing.Optional[typing_extensions.Literal["number","root","head"]]: ...
 global___GetBatchRequest = GetBatchRequest
 
 class GetBatchResponse(google.protobuf.message.Message):
@@ -556,18 +567,28 @@ class ListBatchesRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    ORDER_FIELD_NUMBER: builtins.int
+    FIRST_BATCH_FIELD_NUMBER: builtins.int
     page_size: builtins.int
     """At most this many. 0 means 100; more than 1000 means 1000."""
 
     page_token: typing.Text
-    """The `next_page_token` of the page before."""
+    """The `next_page_token` of the page before, with the same order and first batch."""
+
+    order: global___ListOrder.ValueType
+    """In which order."""
+
+    first_batch: builtins.int
+    """Only batches from this number on. 0 means all."""
 
     def __init__(self,
         *,
         page_size: builtins.int = ...,
         page_token: typing.Text = ...,
+        order: global___ListOrder.ValueType = ...,
+        first_batch: builtins.int = ...,
         ) -> None: ...
-    def ClearField(self, field_name: typing_extensions.Literal["page_size",b"page_size","page_token",b"page_token"]) -> None: ...
+    def ClearField(self, field_name: typing_extensions.Literal["first_batch",b"first_batch","order",b"order","page_size",b"page_size","page_token",b"page_token"]) -> None: ...
 global___ListBatchesRequest = ListBatchesRequest
 
 class ListBatchesResponse(google.protobuf.message.Message):
@@ -577,7 +598,7 @@ class ListBatchesResponse(google.protobuf.message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     @property
     def batches(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[anchord.v1.batch_pb2.Batch]:
-        """The batches, newest first."""
+        """The batches."""
         pass
     next_page_token: typing.Text
     """Asks for the next page; empty on the last."""
@@ -757,6 +778,76 @@ class SealNowResponse(google.protobuf.message.Message):
         ) -> None: ...
     def ClearField(self, field_name: typing_extensions.Literal["last_batch",b"last_batch","pending",b"pending"]) -> None: ...
 global___SealNowResponse = SealNowResponse
+
+class GenerateReportRequest(google.protobuf.message.Message):
+    """What to report on, and how."""
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+    TYPE_FIELD_NUMBER: builtins.int
+    START_TIME_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    DETAILED_FIELD_NUMBER: builtins.int
+    FORMAT_FIELD_NUMBER: builtins.int
+    SKIP_INTEGRITY_CHECK_FIELD_NUMBER: builtins.int
+    type: typing.Text
+    """Only records of this type. Default: all."""
+
+    @property
+    def start_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Only records that happened at or after this time: from 1970 to the end of 2199."""
+        pass
+    @property
+    def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Only records that happened before this time, which is after `start_time`: from 1970 to the end of 2199."""
+        pass
+    detailed: builtins.bool
+    """Whether the report has each record, and in JSON the counts of each day."""
+
+    format: anchord.v1.report_pb2.ReportFormat.ValueType
+    """What it is written as. Default: JSON."""
+
+    skip_integrity_check: builtins.bool
+    """Whether to leave out the comparison with the chain, which takes the longest of it all."""
+
+    def __init__(self,
+        *,
+        type: typing.Text = ...,
+        start_time: typing.Optional[google.protobuf.timestamp_pb2.Timestamp] = ...,
+        end_time: typing.Optional[google.protobuf.timestamp_pb2.Timestamp] = ...,
+        detailed: builtins.bool = ...,
+        format: anchord.v1.report_pb2.ReportFormat.ValueType = ...,
+        skip_integrity_check: builtins.bool = ...,
+        ) -> None: ...
+    def HasField(self, field_name: typing_extensions.Literal["end_time",b"end_time","start_time",b"start_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing_extensions.Literal["detailed",b"detailed","end_time",b"end_time","format",b"format","skip_integrity_check",b"skip_integrity_check","start_time",b"start_time","type",b"type"]) -> None: ...
+global___GenerateReportRequest = GenerateReportRequest
+
+class GenerateReportResponse(google.protobuf.message.Message):
+    """A part of the answer: progress any number of times, the summary once, then chunks."""
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+    PROGRESS_FIELD_NUMBER: builtins.int
+    SUMMARY_FIELD_NUMBER: builtins.int
+    CHUNK_FIELD_NUMBER: builtins.int
+    @property
+    def progress(self) -> anchord.v1.report_pb2.ReportProgress:
+        """How far the check of integrity has come."""
+        pass
+    @property
+    def summary(self) -> anchord.v1.report_pb2.ReportSummary:
+        """What the report comes to."""
+        pass
+    chunk: builtins.bytes
+    """The next bytes of the report, at most 64 KiB."""
+
+    def __init__(self,
+        *,
+        progress: typing.Optional[anchord.v1.report_pb2.ReportProgress] = ...,
+        summary: typing.Optional[anchord.v1.report_pb2.ReportSummary] = ...,
+        chunk: builtins.bytes = ...,
+        ) -> None: ...
+    def HasField(self, field_name: typing_extensions.Literal["chunk",b"chunk","part",b"part","progress",b"progress","summary",b"summary"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing_extensions.Literal["chunk",b"chunk","part",b"part","progress",b"progress","summary",b"summary"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing_extensions.Literal["part",b"part"]) -> typing.Optional[typing_extensions.Literal["progress","summary","chunk"]]: ...
+global___GenerateReportResponse = GenerateReportResponse
 
 class GetStatsRequest(google.protobuf.message.Message):
     """Asks for totals."""

@@ -84,6 +84,11 @@ class AuditServiceStub(object):
                 request_serializer=anchord_dot_v1_dot_audit__service__pb2.SealNowRequest.SerializeToString,
                 response_deserializer=anchord_dot_v1_dot_audit__service__pb2.SealNowResponse.FromString,
                 )
+        self.GenerateReport = channel.unary_stream(
+                '/anchord.v1.AuditService/GenerateReport',
+                request_serializer=anchord_dot_v1_dot_audit__service__pb2.GenerateReportRequest.SerializeToString,
+                response_deserializer=anchord_dot_v1_dot_audit__service__pb2.GenerateReportResponse.FromString,
+                )
         self.GetStats = channel.unary_unary(
                 '/anchord.v1.AuditService/GetStats',
                 request_serializer=anchord_dot_v1_dot_audit__service__pb2.GetStatsRequest.SerializeToString,
@@ -169,7 +174,7 @@ class AuditServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListBatches(self, request, context):
-        """Lists batches, newest first. Fails with INVALID_PAGE_TOKEN.
+        """Lists batches, newest first unless `order` says otherwise. Fails with INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -196,7 +201,18 @@ class AuditServiceServicer(object):
 
     def SealNow(self, request, context):
         """Seals what is pending now, and answers once everything accepted before the call is on chain, or
-        shortly before the call's deadline with what is still pending.
+        shortly before the call's deadline with what is still pending. That is sealed all the same, by whichever
+        replica seals.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateReport(self, request, context):
+        """Writes a report: counts by day and type, gas spent by month, whether the database agrees with the
+        chain, and each record where the report is detailed. The check comes first; the summary follows, then
+        the report in chunks, which joined are the file. Fails with CHAIN_UNAVAILABLE where the check cannot be
+        made.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -276,6 +292,11 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.SealNow,
                     request_deserializer=anchord_dot_v1_dot_audit__service__pb2.SealNowRequest.FromString,
                     response_serializer=anchord_dot_v1_dot_audit__service__pb2.SealNowResponse.SerializeToString,
+            ),
+            'GenerateReport': grpc.unary_stream_rpc_method_handler(
+                    servicer.GenerateReport,
+                    request_deserializer=anchord_dot_v1_dot_audit__service__pb2.GenerateReportRequest.FromString,
+                    response_serializer=anchord_dot_v1_dot_audit__service__pb2.GenerateReportResponse.SerializeToString,
             ),
             'GetStats': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStats,
@@ -515,6 +536,23 @@ class AuditService(object):
         return grpc.experimental.unary_unary(request, target, '/anchord.v1.AuditService/SealNow',
             anchord_dot_v1_dot_audit__service__pb2.SealNowRequest.SerializeToString,
             anchord_dot_v1_dot_audit__service__pb2.SealNowResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GenerateReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(request, target, '/anchord.v1.AuditService/GenerateReport',
+            anchord_dot_v1_dot_audit__service__pb2.GenerateReportRequest.SerializeToString,
+            anchord_dot_v1_dot_audit__service__pb2.GenerateReportResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

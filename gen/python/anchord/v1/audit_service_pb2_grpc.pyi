@@ -73,7 +73,7 @@ class AuditServiceStub:
     ListBatches: grpc.UnaryUnaryMultiCallable[
         anchord.v1.audit_service_pb2.ListBatchesRequest,
         anchord.v1.audit_service_pb2.ListBatchesResponse]
-    """Lists batches, newest first. Fails with INVALID_PAGE_TOKEN."""
+    """Lists batches, newest first unless `order` says otherwise. Fails with INVALID_PAGE_TOKEN."""
 
     VerifyLog: grpc.UnaryStreamMultiCallable[
         anchord.v1.audit_service_pb2.VerifyLogRequest,
@@ -96,7 +96,17 @@ class AuditServiceStub:
         anchord.v1.audit_service_pb2.SealNowRequest,
         anchord.v1.audit_service_pb2.SealNowResponse]
     """Seals what is pending now, and answers once everything accepted before the call is on chain, or
-    shortly before the call's deadline with what is still pending.
+    shortly before the call's deadline with what is still pending. That is sealed all the same, by whichever
+    replica seals.
+    """
+
+    GenerateReport: grpc.UnaryStreamMultiCallable[
+        anchord.v1.audit_service_pb2.GenerateReportRequest,
+        anchord.v1.audit_service_pb2.GenerateReportResponse]
+    """Writes a report: counts by day and type, gas spent by month, whether the database agrees with the
+    chain, and each record where the report is detailed. The check comes first; the summary follows, then
+    the report in chunks, which joined are the file. Fails with CHAIN_UNAVAILABLE where the check cannot be
+    made.
     """
 
     GetStats: grpc.UnaryUnaryMultiCallable[
@@ -199,7 +209,7 @@ class AuditServiceServicer(metaclass=abc.ABCMeta):
         request: anchord.v1.audit_service_pb2.ListBatchesRequest,
         context: grpc.ServicerContext,
     ) -> anchord.v1.audit_service_pb2.ListBatchesResponse:
-        """Lists batches, newest first. Fails with INVALID_PAGE_TOKEN."""
+        """Lists batches, newest first unless `order` says otherwise. Fails with INVALID_PAGE_TOKEN."""
         pass
 
     @abc.abstractmethod
@@ -231,7 +241,20 @@ class AuditServiceServicer(metaclass=abc.ABCMeta):
         context: grpc.ServicerContext,
     ) -> anchord.v1.audit_service_pb2.SealNowResponse:
         """Seals what is pending now, and answers once everything accepted before the call is on chain, or
-        shortly before the call's deadline with what is still pending.
+        shortly before the call's deadline with what is still pending. That is sealed all the same, by whichever
+        replica seals.
+        """
+        pass
+
+    @abc.abstractmethod
+    def GenerateReport(self,
+        request: anchord.v1.audit_service_pb2.GenerateReportRequest,
+        context: grpc.ServicerContext,
+    ) -> typing.Iterator[anchord.v1.audit_service_pb2.GenerateReportResponse]:
+        """Writes a report: counts by day and type, gas spent by month, whether the database agrees with the
+        chain, and each record where the report is detailed. The check comes first; the summary follows, then
+        the report in chunks, which joined are the file. Fails with CHAIN_UNAVAILABLE where the check cannot be
+        made.
         """
         pass
 

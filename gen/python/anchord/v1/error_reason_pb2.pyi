@@ -125,6 +125,11 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     contract's error, such as AlreadyOpen, AlreadyBreached or AlreadyMet; GetSLA says how it stands.
     """
 
+    ERROR_REASON_RECORD_TYPE_NOT_ACCEPTED: _ErrorReason.ValueType  # 29
+    """INVALID_ARGUMENT: this service does not take records of this type, which metadata `type` names. Record
+    another, or have the operator add it to RECORD_TYPES.
+    """
+
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The closed set of reasons. Each names the status that it comes with and what to do."""
     pass
@@ -237,6 +242,11 @@ ERROR_REASON_SLA_NOT_FOUND: ErrorReason.ValueType  # 27
 ERROR_REASON_SLA_REFUSED: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION: the deadline cannot be changed so. Metadata `refusal` has the name of the
 contract's error, such as AlreadyOpen, AlreadyBreached or AlreadyMet; GetSLA says how it stands.
+"""
+
+ERROR_REASON_RECORD_TYPE_NOT_ACCEPTED: ErrorReason.ValueType  # 29
+"""INVALID_ARGUMENT: this service does not take records of this type, which metadata `type` names. Record
+another, or have the operator add it to RECORD_TYPES.
 """
 
 global___ErrorReason = ErrorReason

@@ -14,6 +14,8 @@ import type { LogIdentity, Receipt } from "./receipt_pb.js";
 import { file_anchord_v1_receipt } from "./receipt_pb.js";
 import type { Complaint, ConfigChange, Custom, Login, Order, Record, RecordState, SystemChange, Threat, Trade } from "./record_pb.js";
 import { file_anchord_v1_record } from "./record_pb.js";
+import type { ReportFormat, ReportProgress, ReportSummary } from "./report_pb.js";
+import { file_anchord_v1_report } from "./report_pb.js";
 import { file_buf_validate_validate } from "../../buf/validate/validate_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -23,7 +25,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file anchord/v1/audit_service.proto.
  */
 export const file_anchord_v1_audit_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5hbmNob3JkL3YxL2F1ZGl0X3NlcnZpY2UucHJvdG8SCmFuY2hvcmQudjEi9wQKElJlY29yZEV2ZW50UmVxdWVzdBIwCgdzdWJqZWN0GAEgASgJQh+6SBxyGhABGIACMhNeW15ceDAwLVx4MWZceDdmXSokEiwKBWFjdG9yGAIgASgJQh26SBpyGBiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBJACgpvY2N1cl90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKGgYIgLL4hBsyABIxCgpyZXF1ZXN0X2lkGAQgASgJQh26SBpyGBiAATITXlteXHgwMC1ceDFmXHg3Zl0qJBIzCgh3YWl0X2ZvchgFIAEoDjIXLmFuY2hvcmQudjEuUmVjb3JkU3RhdGVCCLpIBYIBAhABEiQKBnRocmVhdBgQIAEoCzISLmFuY2hvcmQudjEuVGhyZWF0SAASIgoFdHJhZGUYESABKAsyES5hbmNob3JkLnYxLlRyYWRlSAASIgoFb3JkZXIYEiABKAsyES5hbmNob3JkLnYxLk9yZGVySAASMQoNc3lzdGVtX2NoYW5nZRgTIAEoCzIYLmFuY2hvcmQudjEuU3lzdGVtQ2hhbmdlSAASIgoFbG9naW4YFCABKAsyES5hbmNob3JkLnYxLkxvZ2luSAASMQoNY29uZmlnX2NoYW5nZRgVIAEoCzIYLmFuY2hvcmQudjEuQ29uZmlnQ2hhbmdlSAASKgoJY29tcGxhaW50GBYgASgLMhUuYW5jaG9yZC52MS5Db21wbGFpbnRIABIkCgZjdXN0b20YFyABKAsyEi5hbmNob3JkLnYxLkN1c3RvbUgAQg0KBGJvZHkSBbpIAggBIogBChNSZWNvcmRFdmVudFJlc3BvbnNlEhEKCXJlY29yZF9pZBgBIAEoCRImCgVzdGF0ZRgCIAEoDjIXLmFuY2hvcmQudjEuUmVjb3JkU3RhdGUSJAoHcmVjZWlwdBgDIAEoCzITLmFuY2hvcmQudjEuUmVjZWlwdBIQCghyZXBsYXllZBgEIAEoCCJSChNSZWNvcmRFdmVudHNSZXF1ZXN0EjsKBmV2ZW50cxgBIAMoCzIeLmFuY2hvcmQudjEuUmVjb3JkRXZlbnRSZXF1ZXN0Qgu6SAiSAQUIARCQTiIqChRSZWNvcmRFdmVudHNSZXNwb25zZRISCgpyZWNvcmRfaWRzGAEgAygJIjwKEEdldFJlY29yZFJlcXVlc3QSKAoJcmVjb3JkX2lkGAEgASgJQhW6SBJyEDIOXlswLTlhLWZdezY0fSQiNwoRR2V0UmVjb3JkUmVzcG9uc2USIgoGcmVjb3JkGAEgASgLMhIuYW5jaG9yZC52MS5SZWNvcmQigQIKDFJlY29yZEZpbHRlchIZCgdzdWJqZWN0GAEgASgJQgi6SAVyAxiAAhItCgR0eXBlGAIgASgJQh+6SBxyGhhAMhZeKFthLXpdW2EtejAtOS5fLV0qKT8kEhcKBWFjdG9yGAMgASgJQgi6SAVyAxiAAhIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoFc3RhdGUYBiABKA4yFy5hbmNob3JkLnYxLlJlY29yZFN0YXRlQgi6SAWCAQIQASKoAQoSTGlzdFJlY29yZHNSZXF1ZXN0EigKBmZpbHRlchgBIAEoCzIYLmFuY2hvcmQudjEuUmVjb3JkRmlsdGVyEi4KBW9yZGVyGAIgASgOMhUuYW5jaG9yZC52MS5MaXN0T3JkZXJCCLpIBYIBAhABEhoKCXBhZ2Vfc2l6ZRgDIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAQgASgJQgi6SAVyAxiABCJTChNMaXN0UmVjb3Jkc1Jlc3BvbnNlEiMKB3JlY29yZHMYASADKAsyEi5hbmNob3JkLnYxLlJlY29yZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiPwoTQ291bnRSZWNvcmRzUmVxdWVzdBIoCgZmaWx0ZXIYASABKAsyGC5hbmNob3JkLnYxLlJlY29yZEZpbHRlciIlChRDb3VudFJlY29yZHNSZXNwb25zZRINCgVjb3VudBgBIAEoBCJoCg9HZXRUcmFpbFJlcXVlc3QSGwoHc3ViamVjdBgBIAEoCUIKukgHcgUQARiAAhIaCglwYWdlX3NpemUYAiABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMYgAQiYAoQR2V0VHJhaWxSZXNwb25zZRIjCgdyZWNvcmRzGAEgAygLMhIuYW5jaG9yZC52MS5SZWNvcmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEg4KBmxlbmd0aBgDIAEoBCI9ChFHZXRSZWNlaXB0UmVxdWVzdBIoCglyZWNvcmRfaWQYASABKAlCFbpIEnIQMg5eWzAtOWEtZl17NjR9JCJiChJHZXRSZWNlaXB0UmVzcG9uc2USJAoHcmVjZWlwdBgBIAEoCzITLmFuY2hvcmQudjEuUmVjZWlwdBImCgVzdGF0ZRgCIAEoDjIXLmFuY2hvcmQudjEuUmVjb3JkU3RhdGUiRAoUVmVyaWZ5UmVjZWlwdFJlcXVlc3QSLAoHcmVjZWlwdBgBIAEoCzITLmFuY2hvcmQudjEuUmVjZWlwdEIGukgDyAEBImoKFVZlcmlmeVJlY2VpcHRSZXNwb25zZRIrCgd2ZXJkaWN0GAEgASgOMhouYW5jaG9yZC52MS5SZWNlaXB0VmVyZGljdBITCgtmYWlsZWRfc3RlcBgCIAEoCRIPCgdtZXNzYWdlGAMgASgJIkwKD0dldEJhdGNoUmVxdWVzdBIQCgZudW1iZXIYASABKARIABIXCgRyb290GAIgASgMQge6SAR6AmggSABCDgoFYmF0Y2gSBbpIAggBIjQKEEdldEJhdGNoUmVzcG9uc2USIAoFYmF0Y2gYASABKAsyES5hbmNob3JkLnYxLkJhdGNoIk4KEkxpc3RCYXRjaGVzUmVxdWVzdBIaCglwYWdlX3NpemUYASABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQiUgoTTGlzdEJhdGNoZXNSZXNwb25zZRIiCgdiYXRjaGVzGAEgAygLMhEuYW5jaG9yZC52MS5CYXRjaBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiOwoQVmVyaWZ5TG9nUmVxdWVzdBITCgtmaXJzdF9iYXRjaBgBIAEoBBISCgpsYXN0X2JhdGNoGAIgASgEIsMBChFWZXJpZnlMb2dSZXNwb25zZRIXCg9yZWNvcmRzX2NoZWNrZWQYASABKAQSFQoNcmVjb3Jkc190b3RhbBgCIAEoBBIXCg9iYXRjaGVzX2NoZWNrZWQYAyABKAQSFQoNYmF0Y2hlc190b3RhbBgEIAEoBBIoCghwcm9ibGVtcxgFIAMoCzIWLmFuY2hvcmQudjEuTG9nUHJvYmxlbRIMCgRkb25lGAYgASgIEhYKDnByb2JsZW1zX3RvdGFsGAcgASgEIjkKEVN5bmNCbG9ja3NSZXF1ZXN0EhIKCmZyb21fYmxvY2sYASABKAQSEAoIdG9fYmxvY2sYAiABKAQi9gEKElN5bmNCbG9ja3NSZXNwb25zZRIUCgxibG9ja19udW1iZXIYASABKAQSEwoLYmxvY2tzX3JlYWQYAiABKAQSFAoMYmxvY2tzX3RvdGFsGAMgASgEEhUKDWJhdGNoZXNfZm91bmQYBCABKAQSFgoOYmF0Y2hlc19tZW5kZWQYBSABKAQSDAoEZG9uZRgGIAEoCBIWCg5ldmlkZW5jZV9mb3VuZBgHIAEoBBIXCg9ldmlkZW5jZV9tZW5kZWQYCCABKAQSFwoPZGVhZGxpbmVzX2ZvdW5kGAkgASgEEhgKEGRlYWRsaW5lc19tZW5kZWQYCiABKAQiEAoOU2VhbE5vd1JlcXVlc3QiNgoPU2VhbE5vd1Jlc3BvbnNlEg8KB3BlbmRpbmcYASABKAQSEgoKbGFzdF9iYXRjaBgCIAEoBCIRCg9HZXRTdGF0c1JlcXVlc3QiKAoJVHlwZUNvdW50EgwKBHR5cGUYASABKAkSDQoFY291bnQYAiABKAQiyAIKEEdldFN0YXRzUmVzcG9uc2USDwoHcmVjb3JkcxgBIAEoBBIPCgdwZW5kaW5nGAIgASgEEg0KBWZpbmFsGAMgASgEEiQKBXR5cGVzGAQgAygLMhUuYW5jaG9yZC52MS5UeXBlQ291bnQSDwoHYmF0Y2hlcxgFIAEoBBIQCghnYXNfdXNlZBgGIAEoBBI0ChBmaXJzdF9ibG9ja190aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9sYXN0X2Jsb2NrX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKCGlkZW50aXR5GAkgASgLMhcuYW5jaG9yZC52MS5Mb2dJZGVudGl0eRIOCgZzZWFsZXIYCiABKAkSFAoMYmxvY2tfbnVtYmVyGAsgASgEKmEKCUxpc3RPcmRlchIaChZMSVNUX09SREVSX1VOU1BFQ0lGSUVEEAASGwoXTElTVF9PUkRFUl9ORVdFU1RfRklSU1QQARIbChdMSVNUX09SREVSX09MREVTVF9GSVJTVBACKosBCg5SZWNlaXB0VmVyZGljdBIfChtSRUNFSVBUX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIZChVSRUNFSVBUX1ZFUkRJQ1RfVkFMSUQQARIbChdSRUNFSVBUX1ZFUkRJQ1RfSU5WQUxJRBACEiAKHFJFQ0VJUFRfVkVSRElDVF9OT1RfQU5DSE9SRUQQAzL2CAoMQXVkaXRTZXJ2aWNlEk4KC1JlY29yZEV2ZW50Eh4uYW5jaG9yZC52MS5SZWNvcmRFdmVudFJlcXVlc3QaHy5hbmNob3JkLnYxLlJlY29yZEV2ZW50UmVzcG9uc2USVQoMUmVjb3JkRXZlbnRzEh8uYW5jaG9yZC52MS5SZWNvcmRFdmVudHNSZXF1ZXN0GiAuYW5jaG9yZC52MS5SZWNvcmRFdmVudHNSZXNwb25zZSgBMAESTQoJR2V0UmVjb3JkEhwuYW5jaG9yZC52MS5HZXRSZWNvcmRSZXF1ZXN0Gh0uYW5jaG9yZC52MS5HZXRSZWNvcmRSZXNwb25zZSIDkAIBElMKC0xpc3RSZWNvcmRzEh4uYW5jaG9yZC52MS5MaXN0UmVjb3Jkc1JlcXVlc3QaHy5hbmNob3JkLnYxLkxpc3RSZWNvcmRzUmVzcG9uc2UiA5ACARJWCgxDb3VudFJlY29yZHMSHy5hbmNob3JkLnYxLkNvdW50UmVjb3Jkc1JlcXVlc3QaIC5hbmNob3JkLnYxLkNvdW50UmVjb3Jkc1Jlc3BvbnNlIgOQAgESSgoIR2V0VHJhaWwSGy5hbmNob3JkLnYxLkdldFRyYWlsUmVxdWVzdBocLmFuY2hvcmQudjEuR2V0VHJhaWxSZXNwb25zZSIDkAIBElAKCkdldFJlY2VpcHQSHS5hbmNob3JkLnYxLkdldFJlY2VpcHRSZXF1ZXN0Gh4uYW5jaG9yZC52MS5HZXRSZWNlaXB0UmVzcG9uc2UiA5ACARJZCg1WZXJpZnlSZWNlaXB0EiAuYW5jaG9yZC52MS5WZXJpZnlSZWNlaXB0UmVxdWVzdBohLmFuY2hvcmQudjEuVmVyaWZ5UmVjZWlwdFJlc3BvbnNlIgOQAgESSgoIR2V0QmF0Y2gSGy5hbmNob3JkLnYxLkdldEJhdGNoUmVxdWVzdBocLmFuY2hvcmQudjEuR2V0QmF0Y2hSZXNwb25zZSIDkAIBElMKC0xpc3RCYXRjaGVzEh4uYW5jaG9yZC52MS5MaXN0QmF0Y2hlc1JlcXVlc3QaHy5hbmNob3JkLnYxLkxpc3RCYXRjaGVzUmVzcG9uc2UiA5ACARJKCglWZXJpZnlMb2cSHC5hbmNob3JkLnYxLlZlcmlmeUxvZ1JlcXVlc3QaHS5hbmNob3JkLnYxLlZlcmlmeUxvZ1Jlc3BvbnNlMAESTQoKU3luY0Jsb2NrcxIdLmFuY2hvcmQudjEuU3luY0Jsb2Nrc1JlcXVlc3QaHi5hbmNob3JkLnYxLlN5bmNCbG9ja3NSZXNwb25zZTABEkIKB1NlYWxOb3cSGi5hbmNob3JkLnYxLlNlYWxOb3dSZXF1ZXN0GhsuYW5jaG9yZC52MS5TZWFsTm93UmVzcG9uc2USSgoIR2V0U3RhdHMSGy5hbmNob3JkLnYxLkdldFN0YXRzUmVxdWVzdBocLmFuY2hvcmQudjEuR2V0U3RhdHNSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_anchord_v1_batch, file_anchord_v1_problem, file_anchord_v1_receipt, file_anchord_v1_record, file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("Ch5hbmNob3JkL3YxL2F1ZGl0X3NlcnZpY2UucHJvdG8SCmFuY2hvcmQudjEi9wQKElJlY29yZEV2ZW50UmVxdWVzdBIwCgdzdWJqZWN0GAEgASgJQh+6SBxyGhABGIACMhNeW15ceDAwLVx4MWZceDdmXSokEiwKBWFjdG9yGAIgASgJQh26SBpyGBiAAjITXlteXHgwMC1ceDFmXHg3Zl0qJBJACgpvY2N1cl90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIQukgNsgEKGgYIgLL4hBsyABIxCgpyZXF1ZXN0X2lkGAQgASgJQh26SBpyGBiAATITXlteXHgwMC1ceDFmXHg3Zl0qJBIzCgh3YWl0X2ZvchgFIAEoDjIXLmFuY2hvcmQudjEuUmVjb3JkU3RhdGVCCLpIBYIBAhABEiQKBnRocmVhdBgQIAEoCzISLmFuY2hvcmQudjEuVGhyZWF0SAASIgoFdHJhZGUYESABKAsyES5hbmNob3JkLnYxLlRyYWRlSAASIgoFb3JkZXIYEiABKAsyES5hbmNob3JkLnYxLk9yZGVySAASMQoNc3lzdGVtX2NoYW5nZRgTIAEoCzIYLmFuY2hvcmQudjEuU3lzdGVtQ2hhbmdlSAASIgoFbG9naW4YFCABKAsyES5hbmNob3JkLnYxLkxvZ2luSAASMQoNY29uZmlnX2NoYW5nZRgVIAEoCzIYLmFuY2hvcmQudjEuQ29uZmlnQ2hhbmdlSAASKgoJY29tcGxhaW50GBYgASgLMhUuYW5jaG9yZC52MS5Db21wbGFpbnRIABIkCgZjdXN0b20YFyABKAsyEi5hbmNob3JkLnYxLkN1c3RvbUgAQg0KBGJvZHkSBbpIAggBIogBChNSZWNvcmRFdmVudFJlc3BvbnNlEhEKCXJlY29yZF9pZBgBIAEoCRImCgVzdGF0ZRgCIAEoDjIXLmFuY2hvcmQudjEuUmVjb3JkU3RhdGUSJAoHcmVjZWlwdBgDIAEoCzITLmFuY2hvcmQudjEuUmVjZWlwdBIQCghyZXBsYXllZBgEIAEoCCJSChNSZWNvcmRFdmVudHNSZXF1ZXN0EjsKBmV2ZW50cxgBIAMoCzIeLmFuY2hvcmQudjEuUmVjb3JkRXZlbnRSZXF1ZXN0Qgu6SAiSAQUIARCQTiIqChRSZWNvcmRFdmVudHNSZXNwb25zZRISCgpyZWNvcmRfaWRzGAEgAygJIjwKEEdldFJlY29yZFJlcXVlc3QSKAoJcmVjb3JkX2lkGAEgASgJQhW6SBJyEDIOXlswLTlhLWZdezY0fSQiNwoRR2V0UmVjb3JkUmVzcG9uc2USIgoGcmVjb3JkGAEgASgLMhIuYW5jaG9yZC52MS5SZWNvcmQilwIKDFJlY29yZEZpbHRlchIZCgdzdWJqZWN0GAEgASgJQgi6SAVyAxiAAhItCgR0eXBlGAIgASgJQh+6SBxyGhhAMhZeKFthLXpdW2EtejAtOS5fLV0qKT8kEhcKBWFjdG9yGAMgASgJQgi6SAVyAxiAAhIuCgpzdGFydF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoFc3RhdGUYBiABKA4yFy5hbmNob3JkLnYxLlJlY29yZFN0YXRlQgi6SAWCAQIQARIUCgxiYXRjaF9udW1iZXIYByABKAQiqAEKEkxpc3RSZWNvcmRzUmVxdWVzdBIoCgZmaWx0ZXIYASABKAsyGC5hbmNob3JkLnYxLlJlY29yZEZpbHRlchIuCgVvcmRlchgCIAEoDjIVLmFuY2hvcmQudjEuTGlzdE9yZGVyQgi6SAWCAQIQARIaCglwYWdlX3NpemUYAyABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgEIAEoCUIIukgFcgMYgAQiUwoTTGlzdFJlY29yZHNSZXNwb25zZRIjCgdyZWNvcmRzGAEgAygLMhIuYW5jaG9yZC52MS5SZWNvcmQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIj8KE0NvdW50UmVjb3Jkc1JlcXVlc3QSKAoGZmlsdGVyGAEgASgLMhguYW5jaG9yZC52MS5SZWNvcmRGaWx0ZXIiJQoUQ291bnRSZWNvcmRzUmVzcG9uc2USDQoFY291bnQYASABKAQiaAoPR2V0VHJhaWxSZXF1ZXN0EhsKB3N1YmplY3QYASABKAlCCrpIB3IFEAEYgAISGgoJcGFnZV9zaXplGAIgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIAEImAKEEdldFRyYWlsUmVzcG9uc2USIwoHcmVjb3JkcxgBIAMoCzISLmFuY2hvcmQudjEuUmVjb3JkEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIOCgZsZW5ndGgYAyABKAQiPQoRR2V0UmVjZWlwdFJlcXVlc3QSKAoJcmVjb3JkX2lkGAEgASgJQhW6SBJyEDIOXlswLTlhLWZdezY0fSQiYgoSR2V0UmVjZWlwdFJlc3BvbnNlEiQKB3JlY2VpcHQYASABKAsyEy5hbmNob3JkLnYxLlJlY2VpcHQSJgoFc3RhdGUYAiABKA4yFy5hbmNob3JkLnYxLlJlY29yZFN0YXRlIkQKFFZlcmlmeVJlY2VpcHRSZXF1ZXN0EiwKB3JlY2VpcHQYASABKAsyEy5hbmNob3JkLnYxLlJlY2VpcHRCBrpIA8gBASJqChVWZXJpZnlSZWNlaXB0UmVzcG9uc2USKwoHdmVyZGljdBgBIAEoDjIaLmFuY2hvcmQudjEuUmVjZWlwdFZlcmRpY3QSEwoLZmFpbGVkX3N0ZXAYAiABKAkSDwoHbWVzc2FnZRgDIAEoCSJlCg9HZXRCYXRjaFJlcXVlc3QSEAoGbnVtYmVyGAEgASgESAASFwoEcm9vdBgCIAEoDEIHukgEegJoIEgAEhcKBGhlYWQYAyABKAxCB7pIBHoCaCBIAEIOCgViYXRjaBIFukgCCAEiNAoQR2V0QmF0Y2hSZXNwb25zZRIgCgViYXRjaBgBIAEoCzIRLmFuY2hvcmQudjEuQmF0Y2gikwEKEkxpc3RCYXRjaGVzUmVxdWVzdBIaCglwYWdlX3NpemUYASABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgCIAEoCUIIukgFcgMYgAQSLgoFb3JkZXIYAyABKA4yFS5hbmNob3JkLnYxLkxpc3RPcmRlckIIukgFggECEAESEwoLZmlyc3RfYmF0Y2gYBCABKAQiUgoTTGlzdEJhdGNoZXNSZXNwb25zZRIiCgdiYXRjaGVzGAEgAygLMhEuYW5jaG9yZC52MS5CYXRjaBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiOwoQVmVyaWZ5TG9nUmVxdWVzdBITCgtmaXJzdF9iYXRjaBgBIAEoBBISCgpsYXN0X2JhdGNoGAIgASgEIsMBChFWZXJpZnlMb2dSZXNwb25zZRIXCg9yZWNvcmRzX2NoZWNrZWQYASABKAQSFQoNcmVjb3Jkc190b3RhbBgCIAEoBBIXCg9iYXRjaGVzX2NoZWNrZWQYAyABKAQSFQoNYmF0Y2hlc190b3RhbBgEIAEoBBIoCghwcm9ibGVtcxgFIAMoCzIWLmFuY2hvcmQudjEuTG9nUHJvYmxlbRIMCgRkb25lGAYgASgIEhYKDnByb2JsZW1zX3RvdGFsGAcgASgEIjkKEVN5bmNCbG9ja3NSZXF1ZXN0EhIKCmZyb21fYmxvY2sYASABKAQSEAoIdG9fYmxvY2sYAiABKAQi9gEKElN5bmNCbG9ja3NSZXNwb25zZRIUCgxibG9ja19udW1iZXIYASABKAQSEwoLYmxvY2tzX3JlYWQYAiABKAQSFAoMYmxvY2tzX3RvdGFsGAMgASgEEhUKDWJhdGNoZXNfZm91bmQYBCABKAQSFgoOYmF0Y2hlc19tZW5kZWQYBSABKAQSDAoEZG9uZRgGIAEoCBIWCg5ldmlkZW5jZV9mb3VuZBgHIAEoBBIXCg9ldmlkZW5jZV9tZW5kZWQYCCABKAQSFwoPZGVhZGxpbmVzX2ZvdW5kGAkgASgEEhgKEGRlYWRsaW5lc19tZW5kZWQYCiABKAQiEAoOU2VhbE5vd1JlcXVlc3QiNgoPU2VhbE5vd1Jlc3BvbnNlEg8KB3BlbmRpbmcYASABKAQSEgoKbGFzdF9iYXRjaBgCIAEoBCKsAgoVR2VuZXJhdGVSZXBvcnRSZXF1ZXN0Ei0KBHR5cGUYASABKAlCH7pIHHIaGEAyFl4oW2Etel1bYS16MC05Ll8tXSopPyQSQAoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCELpIDbIBChoGCICy+IQbMgASPgoIZW5kX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhC6SA2yAQoaBgiAsviEGzIAEhAKCGRldGFpbGVkGAQgASgIEjIKBmZvcm1hdBgFIAEoDjIYLmFuY2hvcmQudjEuUmVwb3J0Rm9ybWF0Qgi6SAWCAQIQARIcChRza2lwX2ludGVncml0eV9jaGVjaxgGIAEoCCKPAQoWR2VuZXJhdGVSZXBvcnRSZXNwb25zZRIuCghwcm9ncmVzcxgBIAEoCzIaLmFuY2hvcmQudjEuUmVwb3J0UHJvZ3Jlc3NIABIsCgdzdW1tYXJ5GAIgASgLMhkuYW5jaG9yZC52MS5SZXBvcnRTdW1tYXJ5SAASDwoFY2h1bmsYAyABKAxIAEIGCgRwYXJ0IhEKD0dldFN0YXRzUmVxdWVzdCIoCglUeXBlQ291bnQSDAoEdHlwZRgBIAEoCRINCgVjb3VudBgCIAEoBCLIAgoQR2V0U3RhdHNSZXNwb25zZRIPCgdyZWNvcmRzGAEgASgEEg8KB3BlbmRpbmcYAiABKAQSDQoFZmluYWwYAyABKAQSJAoFdHlwZXMYBCADKAsyFS5hbmNob3JkLnYxLlR5cGVDb3VudBIPCgdiYXRjaGVzGAUgASgEEhAKCGdhc191c2VkGAYgASgEEjQKEGZpcnN0X2Jsb2NrX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKD2xhc3RfYmxvY2tfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoIaWRlbnRpdHkYCSABKAsyFy5hbmNob3JkLnYxLkxvZ0lkZW50aXR5Eg4KBnNlYWxlchgKIAEoCRIUCgxibG9ja19udW1iZXIYCyABKAQqYQoJTGlzdE9yZGVyEhoKFkxJU1RfT1JERVJfVU5TUEVDSUZJRUQQABIbChdMSVNUX09SREVSX05FV0VTVF9GSVJTVBABEhsKF0xJU1RfT1JERVJfT0xERVNUX0ZJUlNUEAIqiwEKDlJlY2VpcHRWZXJkaWN0Eh8KG1JFQ0VJUFRfVkVSRElDVF9VTlNQRUNJRklFRBAAEhkKFVJFQ0VJUFRfVkVSRElDVF9WQUxJRBABEhsKF1JFQ0VJUFRfVkVSRElDVF9JTlZBTElEEAISIAocUkVDRUlQVF9WRVJESUNUX05PVF9BTkNIT1JFRBADMtEJCgxBdWRpdFNlcnZpY2USTgoLUmVjb3JkRXZlbnQSHi5hbmNob3JkLnYxLlJlY29yZEV2ZW50UmVxdWVzdBofLmFuY2hvcmQudjEuUmVjb3JkRXZlbnRSZXNwb25zZRJVCgxSZWNvcmRFdmVudHMSHy5hbmNob3JkLnYxLlJlY29yZEV2ZW50c1JlcXVlc3QaIC5hbmNob3JkLnYxLlJlY29yZEV2ZW50c1Jlc3BvbnNlKAEwARJNCglHZXRSZWNvcmQSHC5hbmNob3JkLnYxLkdldFJlY29yZFJlcXVlc3QaHS5hbmNob3JkLnYxLkdldFJlY29yZFJlc3BvbnNlIgOQAgESUwoLTGlzdFJlY29yZHMSHi5hbmNob3JkLnYxLkxpc3RSZWNvcmRzUmVxdWVzdBofLmFuY2hvcmQudjEuTGlzdFJlY29yZHNSZXNwb25zZSIDkAIBElYKDENvdW50UmVjb3JkcxIfLmFuY2hvcmQudjEuQ291bnRSZWNvcmRzUmVxdWVzdBogLmFuY2hvcmQudjEuQ291bnRSZWNvcmRzUmVzcG9uc2UiA5ACARJKCghHZXRUcmFpbBIbLmFuY2hvcmQudjEuR2V0VHJhaWxSZXF1ZXN0GhwuYW5jaG9yZC52MS5HZXRUcmFpbFJlc3BvbnNlIgOQAgESUAoKR2V0UmVjZWlwdBIdLmFuY2hvcmQudjEuR2V0UmVjZWlwdFJlcXVlc3QaHi5hbmNob3JkLnYxLkdldFJlY2VpcHRSZXNwb25zZSIDkAIBElkKDVZlcmlmeVJlY2VpcHQSIC5hbmNob3JkLnYxLlZlcmlmeVJlY2VpcHRSZXF1ZXN0GiEuYW5jaG9yZC52MS5WZXJpZnlSZWNlaXB0UmVzcG9uc2UiA5ACARJKCghHZXRCYXRjaBIbLmFuY2hvcmQudjEuR2V0QmF0Y2hSZXF1ZXN0GhwuYW5jaG9yZC52MS5HZXRCYXRjaFJlc3BvbnNlIgOQAgESUwoLTGlzdEJhdGNoZXMSHi5hbmNob3JkLnYxLkxpc3RCYXRjaGVzUmVxdWVzdBofLmFuY2hvcmQudjEuTGlzdEJhdGNoZXNSZXNwb25zZSIDkAIBEkoKCVZlcmlmeUxvZxIcLmFuY2hvcmQudjEuVmVyaWZ5TG9nUmVxdWVzdBodLmFuY2hvcmQudjEuVmVyaWZ5TG9nUmVzcG9uc2UwARJNCgpTeW5jQmxvY2tzEh0uYW5jaG9yZC52MS5TeW5jQmxvY2tzUmVxdWVzdBoeLmFuY2hvcmQudjEuU3luY0Jsb2Nrc1Jlc3BvbnNlMAESQgoHU2VhbE5vdxIaLmFuY2hvcmQudjEuU2VhbE5vd1JlcXVlc3QaGy5hbmNob3JkLnYxLlNlYWxOb3dSZXNwb25zZRJZCg5HZW5lcmF0ZVJlcG9ydBIhLmFuY2hvcmQudjEuR2VuZXJhdGVSZXBvcnRSZXF1ZXN0GiIuYW5jaG9yZC52MS5HZW5lcmF0ZVJlcG9ydFJlc3BvbnNlMAESSgoIR2V0U3RhdHMSGy5hbmNob3JkLnYxLkdldFN0YXRzUmVxdWVzdBocLmFuY2hvcmQudjEuR2V0U3RhdHNSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_anchord_v1_batch, file_anchord_v1_problem, file_anchord_v1_receipt, file_anchord_v1_record, file_anchord_v1_report, file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * An event to record.
@@ -323,6 +325,13 @@ export type RecordFilter = Message<"anchord.v1.RecordFilter"> & {
    * @generated from field: anchord.v1.RecordState state = 6;
    */
   state: RecordState;
+
+  /**
+   * Number of the batch that seals the record. 0 means any.
+   *
+   * @generated from field: uint64 batch_number = 7;
+   */
+  batchNumber: bigint;
 };
 
 /**
@@ -646,6 +655,14 @@ export type GetBatchRequest = Message<"anchord.v1.GetBatchRequest"> & {
      */
     value: Uint8Array;
     case: "root";
+  } | {
+    /**
+     * The head after it: 32 bytes.
+     *
+     * @generated from field: bytes head = 3;
+     */
+    value: Uint8Array;
+    case: "head";
   } | { case: undefined; value?: undefined };
 };
 
@@ -691,11 +708,25 @@ export type ListBatchesRequest = Message<"anchord.v1.ListBatchesRequest"> & {
   pageSize: number;
 
   /**
-   * The `next_page_token` of the page before.
+   * The `next_page_token` of the page before, with the same order and first batch.
    *
    * @generated from field: string page_token = 2;
    */
   pageToken: string;
+
+  /**
+   * In which order.
+   *
+   * @generated from field: anchord.v1.ListOrder order = 3;
+   */
+  order: ListOrder;
+
+  /**
+   * Only batches from this number on. 0 means all.
+   *
+   * @generated from field: uint64 first_batch = 4;
+   */
+  firstBatch: bigint;
 };
 
 /**
@@ -712,7 +743,7 @@ export const ListBatchesRequestSchema: GenMessage<ListBatchesRequest> = /*@__PUR
  */
 export type ListBatchesResponse = Message<"anchord.v1.ListBatchesResponse"> & {
   /**
-   * The batches, newest first.
+   * The batches.
    *
    * @generated from field: repeated anchord.v1.Batch batches = 1;
    */
@@ -980,6 +1011,107 @@ export const SealNowResponseSchema: GenMessage<SealNowResponse> = /*@__PURE__*/
   messageDesc(file_anchord_v1_audit_service, 26);
 
 /**
+ * What to report on, and how.
+ *
+ * @generated from message anchord.v1.GenerateReportRequest
+ */
+export type GenerateReportRequest = Message<"anchord.v1.GenerateReportRequest"> & {
+  /**
+   * Only records of this type. Default: all.
+   *
+   * @generated from field: string type = 1;
+   */
+  type: string;
+
+  /**
+   * Only records that happened at or after this time: from 1970 to the end of 2199.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 2;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * Only records that happened before this time, which is after `start_time`: from 1970 to the end of 2199.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 3;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Whether the report has each record, and in JSON the counts of each day.
+   *
+   * @generated from field: bool detailed = 4;
+   */
+  detailed: boolean;
+
+  /**
+   * What it is written as. Default: JSON.
+   *
+   * @generated from field: anchord.v1.ReportFormat format = 5;
+   */
+  format: ReportFormat;
+
+  /**
+   * Whether to leave out the comparison with the chain, which takes the longest of it all.
+   *
+   * @generated from field: bool skip_integrity_check = 6;
+   */
+  skipIntegrityCheck: boolean;
+};
+
+/**
+ * Describes the message anchord.v1.GenerateReportRequest.
+ * Use `create(GenerateReportRequestSchema)` to create a new message.
+ */
+export const GenerateReportRequestSchema: GenMessage<GenerateReportRequest> = /*@__PURE__*/
+  messageDesc(file_anchord_v1_audit_service, 27);
+
+/**
+ * A part of the answer: progress any number of times, the summary once, then chunks.
+ *
+ * @generated from message anchord.v1.GenerateReportResponse
+ */
+export type GenerateReportResponse = Message<"anchord.v1.GenerateReportResponse"> & {
+  /**
+   * The part.
+   *
+   * @generated from oneof anchord.v1.GenerateReportResponse.part
+   */
+  part: {
+    /**
+     * How far the check of integrity has come.
+     *
+     * @generated from field: anchord.v1.ReportProgress progress = 1;
+     */
+    value: ReportProgress;
+    case: "progress";
+  } | {
+    /**
+     * What the report comes to.
+     *
+     * @generated from field: anchord.v1.ReportSummary summary = 2;
+     */
+    value: ReportSummary;
+    case: "summary";
+  } | {
+    /**
+     * The next bytes of the report, at most 64 KiB.
+     *
+     * @generated from field: bytes chunk = 3;
+     */
+    value: Uint8Array;
+    case: "chunk";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message anchord.v1.GenerateReportResponse.
+ * Use `create(GenerateReportResponseSchema)` to create a new message.
+ */
+export const GenerateReportResponseSchema: GenMessage<GenerateReportResponse> = /*@__PURE__*/
+  messageDesc(file_anchord_v1_audit_service, 28);
+
+/**
  * Asks for totals.
  *
  * @generated from message anchord.v1.GetStatsRequest
@@ -992,7 +1124,7 @@ export type GetStatsRequest = Message<"anchord.v1.GetStatsRequest"> & {
  * Use `create(GetStatsRequestSchema)` to create a new message.
  */
 export const GetStatsRequestSchema: GenMessage<GetStatsRequest> = /*@__PURE__*/
-  messageDesc(file_anchord_v1_audit_service, 27);
+  messageDesc(file_anchord_v1_audit_service, 29);
 
 /**
  * How many records a type has.
@@ -1020,7 +1152,7 @@ export type TypeCount = Message<"anchord.v1.TypeCount"> & {
  * Use `create(TypeCountSchema)` to create a new message.
  */
 export const TypeCountSchema: GenMessage<TypeCount> = /*@__PURE__*/
-  messageDesc(file_anchord_v1_audit_service, 28);
+  messageDesc(file_anchord_v1_audit_service, 30);
 
 /**
  * Totals of the log.
@@ -1111,10 +1243,10 @@ export type GetStatsResponse = Message<"anchord.v1.GetStatsResponse"> & {
  * Use `create(GetStatsResponseSchema)` to create a new message.
  */
 export const GetStatsResponseSchema: GenMessage<GetStatsResponse> = /*@__PURE__*/
-  messageDesc(file_anchord_v1_audit_service, 29);
+  messageDesc(file_anchord_v1_audit_service, 31);
 
 /**
- * In which order records are listed.
+ * In which order records, or batches, are listed.
  *
  * @generated from enum anchord.v1.ListOrder
  */
@@ -1127,14 +1259,14 @@ export enum ListOrder {
   UNSPECIFIED = 0,
 
   /**
-   * By position in the log, the latest accepted first.
+   * By position in the log, the latest first.
    *
    * @generated from enum value: LIST_ORDER_NEWEST_FIRST = 1;
    */
   NEWEST_FIRST = 1,
 
   /**
-   * By position in the log, the earliest accepted first.
+   * By position in the log, the earliest first.
    *
    * @generated from enum value: LIST_ORDER_OLDEST_FIRST = 2;
    */
@@ -1295,7 +1427,7 @@ export const AuditService: GenService<{
     output: typeof GetBatchResponseSchema;
   },
   /**
-   * Lists batches, newest first. Fails with INVALID_PAGE_TOKEN.
+   * Lists batches, newest first unless `order` says otherwise. Fails with INVALID_PAGE_TOKEN.
    *
    * @generated from rpc anchord.v1.AuditService.ListBatches
    */
@@ -1331,7 +1463,8 @@ export const AuditService: GenService<{
   },
   /**
    * Seals what is pending now, and answers once everything accepted before the call is on chain, or
-   * shortly before the call's deadline with what is still pending.
+   * shortly before the call's deadline with what is still pending. That is sealed all the same, by whichever
+   * replica seals.
    *
    * @generated from rpc anchord.v1.AuditService.SealNow
    */
@@ -1339,6 +1472,19 @@ export const AuditService: GenService<{
     methodKind: "unary";
     input: typeof SealNowRequestSchema;
     output: typeof SealNowResponseSchema;
+  },
+  /**
+   * Writes a report: counts by day and type, gas spent by month, whether the database agrees with the
+   * chain, and each record where the report is detailed. The check comes first; the summary follows, then
+   * the report in chunks, which joined are the file. Fails with CHAIN_UNAVAILABLE where the check cannot be
+   * made.
+   *
+   * @generated from rpc anchord.v1.AuditService.GenerateReport
+   */
+  generateReport: {
+    methodKind: "server_streaming";
+    input: typeof GenerateReportRequestSchema;
+    output: typeof GenerateReportResponseSchema;
   },
   /**
    * Returns totals of the log and the state of the chain.
