@@ -32,6 +32,7 @@ export function evidenceRegistryCalls(rpc: Rpc): EvidenceRegistryCalls {
     isEvidenceRegistry: (contract) => views.isThere(contract),
     mayAnchor: (contract, account) => views.grants(contract, "ANCHORER_ROLE", account),
     evidenceAnchor: async (contract, subjectKey, digest) => {
+      if (subjectKey.length !== 32 || digest.length !== 32) return undefined; // an edited row
       const key = [hex0x(subjectKey), hex0x(digest)];
       const answer = await views.find(contract, "evidenceOf", "NoEvidence", ...key);
       if (answer === undefined) return undefined;

@@ -40,7 +40,7 @@ export async function storedIdentity(database: Database): Promise<StoredIdentity
   const row = await database.read((db) => db.selectFrom("identity").selectAll().executeTakeFirst());
   return (
     row && {
-      chainId: BigInt(text(row.chain_id)),
+      chainId: chainIdIn(text(row.chain_id)),
       contract: hex0x(row.contract),
       evidence: addressIn(row.evidence_contract),
       sla: addressIn(row.sla_contract),
@@ -49,6 +49,11 @@ export async function storedIdentity(database: Database): Promise<StoredIdentity
       deployBlock: Number(row.deploy_block),
     }
   );
+}
+
+/** A row that was edited by hand may have anything; 0 is no chain's id. */
+function chainIdIn(column: string): bigint {
+  return /^\d+$/.test(column) ? BigInt(column) : 0n;
 }
 
 function addressIn(column: Uint8Array | null): string | undefined {

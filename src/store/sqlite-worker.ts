@@ -63,40 +63,85 @@ function useWal(): void {
   }
 }
 
-const statements = new Map<string, Database.Statement>();
+/** A statement that was prepared, and which of the columns that it reads are text. */
+interface Prepared {
+  readonly statement: Database.Statement;
+  readonly texts: ReadonlySet<string>;
+}
+
+const statements = new Map<string, Prepared>();
 
 /** Prepares a statement once; the oldest of many are dropped. */
-function prepared(sql: string): Database.Statement {
+function prepared(sql: string): Prepared {
   const known = statements.get(sql);
   if (known !== undefined) return known;
-  const statement = db.prepare(sql);
-  statements.set(sql, statement);
+  const made = IS_QUERY.test(sql)
+    ? preparedQuery(sql)
+    : { statement: db.prepare(sql), texts: new Set<string>() };
+  statements.set(sql, made);
   if (statements.size > MAX_STATEMENTS) {
     statements.delete(statements.keys().next().value as string);
   }
-  return statement;
+  return made;
+}
+
+const IS_QUERY = /^(select|with)\b/i;
+
+/** What a column is read as, by its declared type; one of another type as it is. */
+const READ_AS: Readonly<Record<string, string>> = {
+  BLOB: "blob",
+  TEXT: "blob",
+  INTEGER: "integer",
+  BIGINT: "integer",
+};
+
+/**
+ * SQLite keeps any value in any column, and libsql aborts the process where it reads a text that is not UTF-8.
+ * An edit by hand may leave one anywhere, so every column is read as what it was declared to be, and text as the
+ * bytes that it has.
+ */
+function preparedQuery(sql: string): Prepared {
+  // Only what runs learns that another connection has changed the schema; what is prepared does not.
+  db.exec("select 1 from sqlite_master");
+  const columns = db
+    .prepare(sql)
+    .columns()
+    .map(({ name, type }) => ({ name, type: type?.toUpperCase() ?? "" }));
+  const names = new Set(columns.map(({ name }) => name));
+  if (names.size < columns.length) throw new Error(`two columns have one name: ${sql}`);
+  const read = columns.map(({ name, type }) => {
+    const as = READ_AS[type];
+    return as === undefined ? `"${name}"` : `cast("${name}" as ${as}) as "${name}"`;
+  });
+  const texts = columns.filter(({ type }) => type === "TEXT").map(({ name }) => name);
+  return {
+    statement: db.prepare(`select ${read.join(", ")} from (${sql})`),
+    texts: new Set(texts),
+  };
 }
 
 function run(sql: string, parameters: readonly unknown[]): SqliteResult {
   // SQLite has rolled back by itself where the disk was full; that must not hide behind another error.
   if (sql.toUpperCase() === "ROLLBACK" && !db.inTransaction)
     return { rows: [], changes: 0, lastId: 0 };
-  const statement = prepared(sql);
+  const { statement, texts } = prepared(sql);
   // As one array: libsql takes a blob that comes alone for named parameters, and aborts the process.
   if (statement.reader) {
     const rows = statement.all(parameters) as Record<string, unknown>[];
-    return { rows: rows.map(withBytes), changes: 0, lastId: 0 };
+    for (const row of rows) decode(row, texts);
+    return { rows, changes: 0, lastId: 0 };
   }
   const { changes, lastInsertRowid } = statement.run(parameters);
   return { rows: [], changes, lastId: Number(lastInsertRowid) };
 }
 
-/** libsql gives a blob as an ArrayBuffer; callers get a Uint8Array. */
-function withBytes(row: Record<string, unknown>): Record<string, unknown> {
+/** libsql gives a blob as an ArrayBuffer; callers get a string or a Uint8Array. */
+function decode(row: Record<string, unknown>, texts: ReadonlySet<string>): void {
   for (const key of Object.keys(row)) {
-    if (row[key] instanceof ArrayBuffer) row[key] = new Uint8Array(row[key]);
+    const value = row[key];
+    if (!(value instanceof ArrayBuffer)) continue;
+    row[key] = texts.has(key) ? Buffer.from(value).toString("utf8") : new Uint8Array(value);
   }
-  return row;
 }
 
 /** The same connection for code that runs here. */
@@ -108,9 +153,8 @@ const local = new Kysely<Tables>({
         database: {
           close: () => undefined,
           prepare: (sql) => {
-            const statement = prepared(sql);
             return {
-              reader: statement.reader,
+              reader: prepared(sql).statement.reader,
               all: (parameters) => run(sql, parameters).rows,
               run: (parameters) => {
                 const { changes, lastId } = run(sql, parameters);

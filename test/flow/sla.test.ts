@@ -427,9 +427,12 @@ describe("Deadlines and the chain", function () {
   const stateOf = async (recordId: Uint8Array) =>
     (await service.database.read((db) => slaChangeByRecord(db, recordId)))?.state;
 
+  /** How many calls of the registry of deadlines wait to be mined: a seal may wait beside them. */
   const pending = async () => {
-    const pool = await chain.rpc<{ pending: Record<string, object> }>("txpool_content");
-    return Object.values(pool.pending).reduce((sum, some) => sum + Object.keys(some).length, 0);
+    type Pool = Record<string, Record<string, { to: string }>>;
+    const { pending } = await chain.rpc<{ pending: Pool }>("txpool_content");
+    const waiting = Object.values(pending).flatMap((ofSender) => Object.values(ofSender));
+    return waiting.filter(({ to }) => to === chain.sla).length;
   };
 
   /** Mines a block of this time, from which the chain's clock goes on. */

@@ -381,7 +381,10 @@ for (const { name: flavour } of databasesOfRun(seed)) {
 
     /** Every row on SQLite; on MariaDB, which takes longer to write, a few. */
     function some(rows: readonly Row[]): readonly Row[] {
-      if (flavour === "SQLite") return rows;
+      return flavour === "SQLite" ? rows : few(rows);
+    }
+
+    function few(rows: readonly Row[]): readonly Row[] {
       const start = random.between(0, Math.max(0, rows.length - 3));
       return rows.slice(start, start + 3);
     }
@@ -396,7 +399,8 @@ for (const { name: flavour } of databasesOfRun(seed)) {
         bytes[at] = bytes[at]! ^ (1 << random.between(0, 7));
         return bytes;
       }
-      if (typeof value === "number") return value + 1;
+      // The next batch may begin one record further.
+      if (typeof value === "number") return value + (column === "first_seq" ? 1_000 : 1);
       const text = String(value);
       const last = text.at(-1) ?? "";
       const other = last === last.toUpperCase() ? last.toLowerCase() : last.toUpperCase();
@@ -489,6 +493,18 @@ for (const { name: flavour } of databasesOfRun(seed)) {
             await replaceRows(table, untouched.get(table)!);
           }
         });
+        // Only SQLite takes it, and in every column.
+        if (flavour === "SQLite") {
+          it(`names ${table}.${column} where it is text that is no UTF-8`, async () => {
+            const { key } = TABLES[table];
+            for (const row of few(untouched.get(table)!)) {
+              const set = `"${column}" = cast(x'3938373635ff' as text)`;
+              await run(`update ${table} set ${set} where ${key} = ?`, [row[key]]);
+              await expectNamed(table, column, row, null);
+              await replaceRows(table, untouched.get(table)!);
+            }
+          });
+        }
       }
     }
 
