@@ -12,7 +12,7 @@ docs/sla-certificates.md specify every byte. The steps of a receipt, in order:
   root      entry, place in the trail, and path lead to the batch's root
   batch     the contract has that root and size under the batch's number
   head      the batch's fields lead from the head before it to the head that the contract has
-  anchor    transaction, block and block time are as the receipt says
+  anchor    the transaction sealed the batch, and block and block time are as the receipt says
   work      the batch's head carries the proof of work that was asked for
 
 And of a certificate:
@@ -375,7 +375,9 @@ VERSION_ANSWER = bytes(31) + b"\x01"
 # "DeadlineMet(bytes32,uint32,bytes32,bool,uint48,address)".
 DEADLINE_SET = "0xe2f5028a76df72f796f484bd376b17b65224330da76d689682eb9555a4bad528"
 DEADLINE_MET = "0x43c427d86265f47ff704a382a2205fb861ef643a00a1e38a51f58d4ad9f4c6a8"
-# And AuditLog "DifficultyChanged(uint8,uint8)".
+# And AuditLog, with "BatchSealed(bytes32,uint64,bytes32,bytes32,uint64,bytes32,bytes32,uint64)" and
+# "DifficultyChanged(uint8,uint8)".
+BATCH_SEALED = "0xeb494a8b79e3077d36d920790c3427f400e0a678123e4a6dfde84f2a37a253e4"
 DIFFICULTY_CHANGED = "0xd0c1b4447a0f44c7d080b547a997521e109db938d7d43fe6e7e96faabd157e6a"
 
 
@@ -575,6 +577,9 @@ def check_receipt(receipt, chain, expected, found):
     step("anchor", block is not None, f"the transaction is in no block{again}")
     step("anchor", block == (anchor["blockNumber"], anchor["blockHash"]),
          f"the transaction is in block {block and block[0]} {block and block[1]}{again}")
+    names = [BATCH_SEALED, "0x" + log.hex(), "0x%064x" % number]
+    seals = [topics for topics, _ in chain.logs_of(anchor["transactionHash"], contract) if topics[:3] == names]
+    step("anchor", seals, f"transaction {anchor['transactionHash']} did not seal batch {number}{again}")
     step("anchor", time == anchor["blockTime"], f"the contract has block time {iso_time(time)}{again}")
 
     work = 64 - len(head.hex().lstrip("0"))

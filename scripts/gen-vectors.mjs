@@ -592,14 +592,28 @@ const SELECTORS = Object.fromEntries(
   ]),
 );
 const TOPICS = Object.fromEntries(
-  ["DifficultyChanged(uint8,uint8)"].map((s) => [s, web3.utils.sha3(s)]),
+  [
+    "BatchSealed(bytes32,uint64,bytes32,bytes32,uint64,bytes32,bytes32,uint64)",
+    "DifficultyChanged(uint8,uint8)",
+  ].map((s) => [s, web3.utils.sha3(s)]),
 );
+const [BATCH_SEALED, DIFFICULTY_CHANGED] = Object.values(TOPICS);
 const abi = (types, values) => web3.eth.abi.encodeParameters(types, values);
 const batchOfData = (log, number) =>
   SELECTORS["batchOf(bytes32,uint64)"] + abi(["bytes32", "uint64"], [hex0x(log), number]).slice(2);
 const batchOfResult = (root, head, size, time) =>
   abi(["bytes32", "bytes32", "uint64", "uint64"], [hex0x(root), hex0x(head), size, time]);
 const ABSENT = batchOfResult(ZERO32, ZERO32, 0n, 0n);
+
+/** What AuditLog announces of a batch that it seals. */
+const sealedLog = ({ seal, head }, address = CONTRACT, log = LOG) => ({
+  address,
+  topics: [BATCH_SEALED, hex0x(log), abi(["uint64"], [seal.number]), hex0x(seal.root)],
+  data: abi(
+    ["bytes32", "uint64", "bytes32", "bytes32", "uint64"],
+    [hex0x(head), seal.size, hex0x(seal.manifestDigest), hex0x(seal.trailsRoot), seal.nonce],
+  ),
+});
 
 /** What a scripted node answers. Calls and transactions that it does not list: "0x" and null; logs: none. */
 function chain({
@@ -611,6 +625,7 @@ function chain({
   difficulty = 0,
   raised = [],
   change = {},
+  logs = (batch) => [sealedLog(batch, contract)],
 } = {}) {
   const call = (data, result) => ({ to: contract, data, result });
   return {
@@ -629,9 +644,13 @@ function chain({
       call(batchOfData(LOG, BigInt(sealed.length + 1)), ABSENT),
     ].map((answer) => ({ ...answer, ...change[answer.data] })),
     transactions: Object.fromEntries(
-      sealed.map(({ anchor }) => [
-        anchor.transactionHash,
-        { blockNumber: `0x${anchor.blockNumber.toString(16)}`, blockHash: anchor.blockHash },
+      sealed.map((batch) => [
+        batch.anchor.transactionHash,
+        {
+          blockNumber: `0x${batch.anchor.blockNumber.toString(16)}`,
+          blockHash: batch.anchor.blockHash,
+          logs: logs(batch),
+        },
       ]),
     ),
     logs:
@@ -639,7 +658,7 @@ function chain({
         ? undefined
         : raised.map(([block, previous, current]) => ({
             address: contract,
-            topics: Object.values(TOPICS),
+            topics: [DIFFICULTY_CHANGED],
             data: abi(["uint8", "uint8"], [previous, current]),
             blockNumber: `0x${block.toString(16)}`,
           })),
@@ -682,6 +701,11 @@ const chains = {
   batch_other_head: chain({ change: zeroHead }),
   batch_other_time: chain({ change: { [batch3]: answerOf(3, { time: 1n }) } }),
   batch_before_absent: chain({ change: { [batchOfData(LOG, 2n)]: { result: ABSENT } } }),
+  seal_unsaid: chain({ logs: () => [] }),
+  seal_of_another_contract: chain({ logs: (batch) => [sealedLog(batch, LOOK_ALIKE)] }),
+  seal_of_another_log: chain({ logs: (batch) => [sealedLog(batch, CONTRACT, logIdOf("other"))] }),
+  seal_of_the_next: chain({ logs: ({ seal }) => [sealedLog(batches[Number(seal.number)])] }),
+  seals_of_all: chain({ logs: () => batches.map((batch) => sealedLog(batch)) }),
   look_alike: chain({ contract: LOOK_ALIKE, name: "AuditLog" }),
   log_of_five: chain({ sealed: batches.slice(0, 5) }),
   log_of_six: chain({ sealed: batches }),
@@ -924,6 +948,15 @@ bad(
   "anchor",
   (r) => void (r.anchor.transactionHash = batches[0].anchor.transactionHash),
 );
+// All of batch 1's, but for its time.
+bad("anchor_of_another", "anchor", (r) => {
+  const { transactionHash, blockNumber, blockHash } = batches[0].anchor;
+  Object.assign(r.anchor, { transactionHash, blockNumber: String(blockNumber), blockHash });
+});
+for (const name of ["unsaid", "of_another_contract", "of_another_log", "of_the_next"]) {
+  bad(`anchor_chain_seal_${name}`, "anchor", same, { chain: `seal_${name}` });
+}
+add("anchor_one_of_many_seals", changed(same), { chain: "seals_of_all" });
 bad("anchor_block_number", "anchor", (r) => void (r.anchor.blockNumber = "1"));
 bad("anchor_block_hash", "anchor", (r) => void (r.anchor.blockHash = hex0x(ZERO32)));
 bad("anchor_block_time", "anchor", (r) => void (r.anchor.blockTime = "2026-02-01T00:00:25Z"));

@@ -2,8 +2,8 @@ import { auditLogAbi } from "../../gen/contracts/audit-log.js";
 import { hex0x, sameBytes, unhex, ZERO32 } from "../core/bytes.js";
 import { AnchordError } from "../core/errors.js";
 import type { BatchSeal, DifficultyChange, LogId } from "../core/head.js";
-import type { ChainBatch } from "../core/receipt.js";
-import { contractOf } from "./contracts.js";
+import type { ChainBatch, ChainTransaction } from "../core/receipt.js";
+import { announced, contractOf } from "./contracts.js";
 import type { Call, Chain, SealedEvent } from "./port.js";
 import { quantity, RpcFault } from "./rpc.js";
 import type { Rpc, RpcLog } from "./rpc.js";
@@ -105,6 +105,13 @@ function sealCall(id: LogId, previousHead: Uint8Array, seal: BatchSeal): Call {
     },
   ]);
   return { to: id.contract, data, gas: SEAL_GAS };
+}
+
+/** The batches that a transaction's logs announce, of any AuditLog. */
+export function sealedIn(logs: readonly RpcLog[]): ChainTransaction["sealed"] {
+  return announced(logs, SEALED_TOPIC).map(({ contract, indexed: [log, number] }) => {
+    return { contract, log: unhex(log), number: BigInt(number) };
+  });
 }
 
 /** The seal in a log of AuditLog. */

@@ -1,5 +1,6 @@
 import { eth } from "web3";
 import type { AbiEventFragment, AbiFunctionFragment, ContractAbi } from "web3";
+import type { RpcLog } from "./rpc.js";
 
 /** Decoded outputs, by position and by name. */
 export type Decoded = Readonly<Record<string | number, unknown>>;
@@ -12,6 +13,23 @@ export interface ContractCodec {
   decodeEvent(event: string, data: string, topics: readonly string[]): Decoded;
   /** The custom error behind revert data, such as "UnexpectedNumber(2, 1)". */
   revertReason(data: string | undefined): string | undefined;
+}
+
+/** An event's contract, in lower case, and its three indexed values, as words. */
+interface Announced {
+  readonly contract: string;
+  readonly indexed: readonly [string, string, string];
+}
+
+/** The logs that announce an event with three indexed values, whichever contract did. */
+export function announced(logs: readonly RpcLog[], topic: string): readonly Announced[] {
+  return logs.flatMap(({ address, topics: [first, ...indexed] }) =>
+    first === topic && isTriple(indexed) ? [{ contract: address.toLowerCase(), indexed }] : [],
+  );
+}
+
+function isTriple<T>(values: readonly T[]): values is readonly [T, T, T] {
+  return values.length === 3;
 }
 
 /** Prepares an ABI. */

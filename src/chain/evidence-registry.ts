@@ -1,6 +1,7 @@
 import { evidenceRegistryAbi } from "../../gen/contracts/evidence-registry.js";
 import { hex0x, unhex } from "../core/bytes.js";
-import { contractOf } from "./contracts.js";
+import type { ChainTransaction } from "../core/receipt.js";
+import { announced, contractOf } from "./contracts.js";
 import type { Call, Chain, EvidenceEvent, EvidenceItem } from "./port.js";
 import type { Rpc, RpcLog } from "./rpc.js";
 import { viewsOf } from "./views.js";
@@ -24,6 +25,13 @@ type EvidenceRegistryCalls = Pick<
   Chain,
   "isEvidenceRegistry" | "mayAnchor" | "evidenceAnchor" | "anchorCall"
 >;
+
+/** The evidence that a transaction's logs announce, of any EvidenceRegistry. */
+export function anchoredIn(logs: readonly RpcLog[]): ChainTransaction["anchored"] {
+  return announced(logs, ANCHORED_TOPIC).map(({ contract, indexed: [subjectKey, digest] }) => {
+    return { contract, subjectKey: unhex(subjectKey), digest: unhex(digest) };
+  });
+}
 
 /** What EvidenceRegistry answers, at the node behind an RPC. */
 export function evidenceRegistryCalls(rpc: Rpc): EvidenceRegistryCalls {

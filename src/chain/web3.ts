@@ -1,11 +1,12 @@
 import { hex0x } from "../core/bytes.js";
-import { AUDIT_LOG, auditLogCalls } from "./audit-log.js";
+import type { ChainTransaction } from "../core/receipt.js";
+import { AUDIT_LOG, auditLogCalls, sealedIn } from "./audit-log.js";
 import { eventCalls } from "./events.js";
-import { EVIDENCE_REGISTRY, evidenceRegistryCalls } from "./evidence-registry.js";
+import { anchoredIn, EVIDENCE_REGISTRY, evidenceRegistryCalls } from "./evidence-registry.js";
 import { BroadcastRefused } from "./port.js";
 import type { Block, Call, Chain, Fees, Mined } from "./port.js";
 import { asUnavailable, connectRpc, isRevert, quantity, RpcFault } from "./rpc.js";
-import type { Rpc } from "./rpc.js";
+import type { Rpc, RpcLog } from "./rpc.js";
 import { SLA_REGISTRY, slaRegistryCalls } from "./sla-registry.js";
 
 /** Those whose errors are named. */
@@ -34,7 +35,10 @@ interface RpcReceipt {
   readonly blockHash: string;
   readonly status: string;
   readonly gasUsed: string;
+  readonly logs: readonly RpcLog[];
 }
+
+type MinedReceipt = RpcReceipt & { readonly blockNumber: string };
 
 /** What a node answers without any contract of ours. */
 class Web3Node {
@@ -68,23 +72,34 @@ class Web3Node {
     }
   }
 
-  async transaction(hash: string) {
-    const mined = await this.mined(hash);
-    return mined && { blockNumber: BigInt(mined.blockNumber), blockHash: mined.blockHash };
+  async transaction(hash: string): Promise<ChainTransaction | undefined> {
+    const receipt = await this.#receipt(hash);
+    return (
+      receipt && {
+        blockNumber: BigInt(receipt.blockNumber),
+        blockHash: receipt.blockHash,
+        sealed: sealedIn(receipt.logs),
+        anchored: anchoredIn(receipt.logs),
+      }
+    );
   }
 
   async mined(transactionHash: string): Promise<Mined | undefined> {
-    const receipt = await this.#ask<RpcReceipt | null>(
-      "eth_getTransactionReceipt",
-      transactionHash,
+    const receipt = await this.#receipt(transactionHash);
+    return (
+      receipt && {
+        blockNumber: Number(receipt.blockNumber),
+        blockHash: receipt.blockHash,
+        succeeded: BigInt(receipt.status) === 1n,
+        gasUsed: Number(receipt.gasUsed),
+      }
     );
-    if (receipt?.blockNumber == null) return undefined; // some nodes answer for pending ones
-    return {
-      blockNumber: Number(receipt.blockNumber),
-      blockHash: receipt.blockHash,
-      succeeded: BigInt(receipt.status) === 1n,
-      gasUsed: Number(receipt.gasUsed),
-    };
+  }
+
+  async #receipt(hash: string): Promise<MinedReceipt | undefined> {
+    const receipt = await this.#ask<RpcReceipt | null>("eth_getTransactionReceipt", hash);
+    const blockNumber = receipt?.blockNumber ?? undefined; // some nodes answer for pending ones
+    return receipt === null || blockNumber === undefined ? undefined : { ...receipt, blockNumber };
   }
 
   async nonce(account: string): Promise<number> {

@@ -9,7 +9,7 @@ import { hex, sameBytes, sha256, unhex } from "./bytes.js";
 import type { Block } from "./car.js";
 import { messageOf } from "./errors.js";
 import { evidenceColumns } from "./evidence.js";
-import type { ExpectedLog, ReceiptChain } from "./receipt.js";
+import type { ChainTransaction, ExpectedLog, ReceiptChain } from "./receipt.js";
 
 /** The documents of a bundle, in the order in which they stand in it. */
 export const DOCUMENTS = ["evidence.json", "receipt.json", "trail.jsonl"] as const;
@@ -273,10 +273,11 @@ export interface ExpectedBundle extends ExpectedLog {
  * where neither has one. Throws BundleFault; rejects when the chain is out of reach.
  */
 export async function checkRegistry(
-  { chainId, contract, subjectKey, sha256: digest, anchor }: EvidenceDocument,
+  document: EvidenceDocument,
   chain: BundleChain,
   expected: ExpectedBundle,
 ): Promise<RegistryAnchor | undefined> {
+  const { chainId, contract, subjectKey, sha256: digest, anchor } = document;
   const { registry } = expected;
   if (registry !== undefined && registry.toLowerCase() !== contract) {
     throw wrong(`the bundle is for registry ${contract}, not ${registry}`);
@@ -290,13 +291,14 @@ export async function checkRegistry(
     throw wrong(`no EvidenceRegistry contract answers at ${contract}`);
   }
   const found = await chain.evidenceAnchor(contract, unhex(subjectKey), unhex(digest));
-  if (anchor !== undefined) await requireAnchor(anchor, found, chain);
+  if (anchor !== undefined) await requireAnchor(anchor, found, document, chain);
   return found;
 }
 
 async function requireAnchor(
   said: NonNullable<EvidenceDocument["anchor"]>,
   found: RegistryAnchor | undefined,
+  { contract, subjectKey, sha256: digest }: EvidenceDocument,
   chain: ReceiptChain,
 ): Promise<void> {
   if (found === undefined) throw wrong("the registry has no anchor of it");
@@ -310,6 +312,13 @@ async function requireAnchor(
   const { blockNumber: number, blockHash } = transaction;
   if (String(number) !== said.blockNumber || blockHash !== said.blockHash) {
     throw moved(`its transaction is in block ${number} ${blockHash}`);
+  }
+  const isIt = (each: ChainTransaction["anchored"][number]) =>
+    each.contract === contract &&
+    hex(each.subjectKey) === subjectKey &&
+    hex(each.digest) === digest;
+  if (!transaction.anchored.some(isIt)) {
+    throw moved(`transaction ${said.transactionHash} did not anchor it`);
   }
 }
 

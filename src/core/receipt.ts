@@ -16,10 +16,14 @@ export interface ChainBatch {
   readonly time: bigint;
 }
 
-/** Where a transaction stands on the chain. */
+/** Where a transaction stands on the chain, and what contracts announced in it. */
 export interface ChainTransaction {
   readonly blockNumber: bigint;
   readonly blockHash: string;
+  /** The batches that an AuditLog sealed. */
+  readonly sealed: readonly { contract: string; log: Uint8Array; number: bigint }[];
+  /** The evidence that an EvidenceRegistry anchored. */
+  readonly anchored: readonly { contract: string; subjectKey: Uint8Array; digest: Uint8Array }[];
 }
 
 /** What checking a receipt needs of a chain. Each call may reject when the chain is out of reach. */
@@ -122,7 +126,7 @@ export async function checkReceipt(
     checkRoot(complete, leafOf(complete));
     const batch = await checkBatch(complete, log, chain);
     await checkHead(complete, log, batch, chain);
-    await checkAnchor(complete, batch, chain);
+    await checkAnchor(complete, log, batch, chain);
     await checkWork(complete, batch, chain, expected);
     return { verdict: "valid", entry, id, batch };
   } catch (error) {
@@ -257,7 +261,8 @@ async function checkHead(
 }
 
 async function checkAnchor(
-  { anchor }: CompleteReceipt,
+  { anchor, batch }: CompleteReceipt,
+  { contract, log }: LogId,
   onChain: ChainBatch,
   chain: ReceiptChain,
 ): Promise<void> {
@@ -270,6 +275,11 @@ async function checkAnchor(
   if (found === undefined) throw fail(`transaction ${anchor.transactionHash} is in no block`);
   if (found.blockNumber !== anchor.blockNumber || found.blockHash !== anchor.blockHash) {
     throw fail(`the transaction is in block ${found.blockNumber} ${found.blockHash}`);
+  }
+  const isIt = (each: ChainTransaction["sealed"][number]) =>
+    each.contract === contract && sameBytes(each.log, log) && each.number === batch.number;
+  if (!found.sealed.some(isIt)) {
+    throw fail(`transaction ${anchor.transactionHash} did not seal batch ${batch.number}`);
   }
   if (anchor.blockTime?.seconds !== onChain.time || anchor.blockTime.nanos !== 0) {
     throw fail(`the contract has block time ${onChain.time}`);

@@ -236,6 +236,7 @@ describe("a bundle", function () {
       ["blockNumber", "41"],
       ["blockHash", `0x${"0".repeat(64)}`],
       ["transactionHash", `0x${"0".repeat(64)}`],
+      ["transactionHash", `0xe${"28".padStart(63, "0")}`], // another of its block
     ] as const) {
       fails(`${name} of the anchor is ${value}`, "registry", ({ document }) => {
         Object.assign(document.anchor as object, { [name]: value });
@@ -257,6 +258,9 @@ describe("a bundle", function () {
     });
     fails("a record has another transaction", "trail/anchor", ({ trail }) => {
       trail[3] = (trail[3] as string).replace(/("transactionHash":"0x)c/, "$1d");
+    });
+    fails("a record has another transaction of its block", "trail/anchor", ({ trail }) => {
+      trail[3] = (trail[3] as string).replace(/("transactionHash":"0x)c/, "$1e");
     });
     fails("receipt.json is another's", "evidence", (parts) => (parts.own = parts.trail[0]!));
     fails("receipt.json is no JSON", "receipt/format", (parts) => (parts.own = "{"));

@@ -179,7 +179,7 @@ function chainWith(
     isEvidenceRegistry: (contract) => Promise.resolve(contract === REGISTRY),
     batch: ({ log }, number) =>
       Promise.resolve(hex(log) === hex(LOG.log) ? batches[Number(number) - 1] : undefined),
-    transaction: (hash) => Promise.resolve(transactionOf(hash)),
+    transaction: (hash) => Promise.resolve(transactionOf(hash, anchored)),
     minimumDifficulty: () => Promise.resolve(0),
     difficultyChanges: () => Promise.resolve([]),
     evidenceAnchor: (contract, ...asked) => {
@@ -250,8 +250,24 @@ function placeOf(number: number) {
   return { blockHash: `0xb${digits}`, transactionHash: `0xc${digits}` };
 }
 
-function transactionOf(hash: string) {
-  if (!hash.startsWith("0xc")) return undefined;
+/**
+ * Each block has two transactions: 0xc… sealed the batch of that number and anchored the evidence, 0xe… did
+ * neither.
+ */
+function transactionOf(hash: string, document: EvidenceDocument | undefined) {
+  if (!/^0x[ce]/.test(hash)) return undefined;
   const blockNumber = BigInt(`0x${hash.slice(3)}`);
-  return { blockNumber, blockHash: placeOf(Number(blockNumber)).blockHash };
+  const { blockHash } = placeOf(Number(blockNumber));
+  if (hash.startsWith("0xe")) return { blockNumber, blockHash, sealed: [], anchored: [] };
+  const sealed = [{ contract: LOG.contract, log: LOG.log, number: blockNumber }];
+  const anchored = document === undefined ? [] : [keyOf(document)];
+  return { blockNumber, blockHash, sealed, anchored };
+}
+
+function keyOf({ contract, subjectKey, sha256 }: EvidenceDocument) {
+  return {
+    contract,
+    subjectKey: Buffer.from(subjectKey, "hex"),
+    digest: Buffer.from(sha256, "hex"),
+  };
 }

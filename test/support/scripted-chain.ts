@@ -13,12 +13,17 @@ export interface ChainScript {
     readonly error?: object;
   }[];
   readonly transactions: Readonly<
-    Record<string, { blockNumber: string; blockHash: string; logs?: readonly object[] }>
+    Record<string, { blockNumber: string; blockHash: string; logs?: readonly TransactionLog[] }>
   >;
   /** What eth_getLogs finds, or the error that it answers with. */
   readonly logs?: readonly ScriptedLog[] | { readonly error: object };
   /** By their numbers; only where certificates need them. */
   readonly blocks?: Readonly<Record<string, object>>;
+}
+
+interface TransactionLog {
+  readonly address: string;
+  readonly topics: readonly string[];
 }
 
 interface ScriptedLog {
@@ -76,6 +81,9 @@ const NAME =
   "0000000000000000000000000000000000000000000000000000000000000010" +
   "616e63686f72642e41756469744c6f6700000000000000000000000000000000";
 
+/** Topic of AuditLog's event of a seal, as docs/receipts.md has it. */
+const BATCH_SEALED = "0xeb494a8b79e3077d36d920790c3427f400e0a678123e4a6dfde84f2a37a253e4";
+
 /** A chain for checkReceipt that reads the script as a client reads a node. */
 export function chainOf(script: ChainScript): ReceiptChain {
   const call = (to: string, data: string): string => {
@@ -116,9 +124,14 @@ export function chainOf(script: ChainScript): ReceiptChain {
     },
     transaction: (hash) => {
       const found = script.transactions[hash];
-      return Promise.resolve(
-        found && { blockNumber: BigInt(found.blockNumber), blockHash: found.blockHash },
+      if (found === undefined) return Promise.resolve(undefined);
+      const { blockNumber, blockHash, logs = [] } = found;
+      const sealed = logs.flatMap(({ address, topics: [event, log = "", number = ""] }) =>
+        event === BATCH_SEALED
+          ? [{ contract: address, log: unhex(log), number: BigInt(number) }]
+          : [],
       );
+      return Promise.resolve({ blockNumber: BigInt(blockNumber), blockHash, sealed, anchored: [] });
     },
   };
 }
