@@ -3,7 +3,7 @@ import { CompiledQuery, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler }
 import type { DatabaseConnection, Dialect, Driver, QueryResult } from "kysely";
 import type { Unit, UnitResult } from "./append.js";
 import { packUnits } from "./sqlite-parcel.js";
-import type { SqliteOptions, SqliteReply, SqliteResult } from "./sqlite-worker.js";
+import type { SqliteMessage, SqliteOptions, SqliteReply, SqliteResult } from "./sqlite-worker.js";
 
 /** SQLite behind a worker thread, since its calls block. One connection, used by one at a time. */
 export function sqliteDialect(options: SqliteOptions): {
@@ -99,6 +99,7 @@ interface Waiting {
 
 class WorkerConnection implements DatabaseConnection {
   readonly #worker: Worker;
+  readonly #ended: Promise<unknown>;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 0;
   #failure: Error | undefined;
@@ -111,7 +112,7 @@ class WorkerConnection implements DatabaseConnection {
     });
     this.#worker.on("message", (reply: SqliteReply) => this.#settle(reply));
     this.#worker.on("error", (error) => this.#fail(error));
-    this.#worker.on("exit", () =>
+    this.#ended = new Promise((resolve) => this.#worker.once("exit", resolve)).then(() =>
       this.#fail(new SqliteError("database is closed", "SQLITE_CLOSED")),
     );
   }
@@ -130,8 +131,10 @@ class WorkerConnection implements DatabaseConnection {
     throw new Error("streaming is not supported: page by key");
   }
 
+  /** Not by terminate(): libsql aborts the process where that comes while it works. */
   async close(): Promise<void> {
-    await this.#worker.terminate();
+    this.#worker.postMessage("close" satisfies SqliteMessage);
+    await this.#ended;
   }
 
   #ask<T>(request: object): Promise<T> {

@@ -18,6 +18,9 @@ export type SqliteRequest = { readonly id: number } & (
   { readonly sql: string; readonly parameters: readonly unknown[] } | { readonly parcel: Parcel }
 );
 
+/** What is said to the worker: a request, or that it shall end when it has answered those before. */
+export type SqliteMessage = SqliteRequest | "close";
+
 /** A statement's outcome. */
 export interface SqliteResult {
   readonly rows: Record<string, unknown>[];
@@ -178,12 +181,12 @@ async function answer(request: SqliteRequest): Promise<SqliteResult | UnitResult
   return local.transaction().execute((trx) => appendUnits(trx, units));
 }
 
-port.on("message", (request: SqliteRequest) => {
-  answer(request).then(
-    (result) => port.postMessage({ id: request.id, result } satisfies SqliteReply),
-    (error: Error & { code?: string }) => {
-      const { message, code = "" } = error;
-      port.postMessage({ id: request.id, error: { message, code } } satisfies SqliteReply);
-    },
+port.on("message", (message: SqliteMessage) => {
+  if (message === "close") return port.close();
+  const { id } = message;
+  answer(message).then(
+    (result) => port.postMessage({ id, result } satisfies SqliteReply),
+    ({ message, code = "" }: Error & { code?: string }) =>
+      port.postMessage({ id, error: { message, code } } satisfies SqliteReply),
   );
 });
