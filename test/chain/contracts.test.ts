@@ -9,6 +9,7 @@ import type { SlaIntent } from "../../src/core/sla.js";
 import { asArgument, evidenceNamed } from "../support/evidence-registry.js";
 import { anvilBinary, startAnvilChain, startExternalChain } from "../support/external-chain.js";
 import type { ExternalChain } from "../support/external-chain.js";
+import { until } from "../support/until.js";
 
 const NODES = {
   Ganache: () => startExternalChain(),
@@ -78,6 +79,7 @@ for (const [node, start] of Object.entries(NODES)) {
       const asked = () => chain.evidenceAnchor(external.evidence, item.subjectKey, item.digest);
       expect(await asked()).to.equal(undefined);
       await send(anchorCall(item));
+      await until("it is anchored", async () => (await asked()) !== undefined);
       const { number: blockNumber, time } = await chain.latestBlock();
       expect(await asked()).to.deep.equal({ submitter: external.sealer, time, blockNumber });
       const other = evidenceNamed("other").subjectKey;

@@ -58,8 +58,11 @@ export class BatchCheck {
   ): Promise<Problem[]> {
     const number = Number(seal.number);
     if (anchor === undefined) {
-      const sent = await waitingOperation(this.database, { kind: "SEAL", number });
-      const mined = sent && (await this.chain.mined(hex0x(sent.transactionHash)));
+      const purpose = { kind: "SEAL", number } as const;
+      const sent =
+        (await waitingOperation(this.database, purpose))?.transactionHash ??
+        (await minedOperation(this.database, purpose)); // since the row was read
+      const mined = sent && (await this.chain.mined(hex0x(sent)));
       if (mined !== undefined && mined.blockNumber > followedTo) return []; // only just mined
       return [problem(number, "batches.block_number", "the batch is on chain, but not marked so")];
     }
