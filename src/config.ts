@@ -137,6 +137,12 @@ function checkTogether(config: Config, given: GivenSettings, needsKey: boolean):
       );
     }
   }
+  if (config.DATABASE_URL !== undefined && config.DB_PATH !== undefined) {
+    refuse(
+      "DB_PATH",
+      "is for SQLite, which is not used where DATABASE_URL is set: unset one of them",
+    );
+  }
   if (config.BLOCKCHAIN_RPC_URL === undefined) {
     for (const name of FOR_EXTERNAL_CHAIN) {
       if (config[name] === undefined) continue;

@@ -63,6 +63,10 @@ export const settings = z.object({
   DATABASE_URL: z
     .string()
     .regex(/^(mysql|mariadb):\/\//)
+    .refine(
+      (url) => URL.canParse(url),
+      "is no address: in user and password write %23 for #, %2F for /",
+    )
     .optional()
     .meta({ values: "an address that starts with mysql:// or mariadb://", secret: "password" })
     .describe(

@@ -1,6 +1,6 @@
 import { fromBinary, toJson } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { RecordEventRequestSchema } from "../../gen/ts/anchord/v1/audit_service_pb.js";
 import type { RecordEventRequest, RecordFilter } from "../../gen/ts/anchord/v1/audit_service_pb.js";
@@ -8,6 +8,7 @@ import type { BatchSchema } from "../../gen/ts/anchord/v1/batch_pb.js";
 import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import type { RecordSchema } from "../../gen/ts/anchord/v1/record_pb.js";
+import { timeOfMs } from "../core/calendar.js";
 import { hex } from "../core/bytes.js";
 import { bodyOf, canonicalHash, micros, requireJsonBody } from "../core/record.js";
 import type { Body, RecordDraft } from "../core/record.js";
@@ -75,14 +76,9 @@ export function batchOf(
     firstSequence: BigInt(batch.firstSeq),
     state,
     anchor: batch.anchor && anchorOf(batch.anchor),
-    createTime: timestampFromMs(batch.createTime),
+    createTime: timeOfMs(batch.createTime),
     gasUsed: BigInt(batch.anchor?.gasUsed ?? 0),
   };
-}
-
-/** A time in whole seconds. */
-export function secondsOf(seconds: number): Timestamp {
-  return timestampFromMs(seconds * 1000);
 }
 
 /** A duration in whole seconds. */

@@ -11,6 +11,7 @@ import { failedOperations } from "../store/operations.js";
 import { publicationBacklog } from "../store/publications.js";
 import { progress } from "../store/batches.js";
 import type { Database } from "../store/database.js";
+import { isoSeconds } from "../core/calendar.js";
 import { messageOf } from "../core/errors.js";
 
 /** What the flow says of itself. */
@@ -292,7 +293,7 @@ async function publicationPart(
       healthy: failure === undefined,
       ...(failure === undefined ? {} : { error: failure }),
       pending,
-      ...(since === undefined ? {} : { pendingSince: new Date(since).toISOString() }),
+      ...(since === undefined ? {} : { pendingSince: isoSeconds(since / 1_000) }),
       addresses,
     };
   });
@@ -318,9 +319,7 @@ async function evidencePart(
       ...(error === undefined ? {} : { error }),
       ...address,
       ...{ unanchored, pending, intact, missing, altered },
-      ...(oldestCheck === undefined
-        ? {}
-        : { oldestCheckTime: new Date(oldestCheck).toISOString() }),
+      ...(oldestCheck === undefined ? {} : { oldestCheckTime: isoSeconds(oldestCheck / 1_000) }),
     };
   });
 }
@@ -342,9 +341,7 @@ async function slaPart(
       ...(failure === undefined ? {} : { error: failure }),
       ...address,
       ...counted,
-      ...(nextTime === undefined
-        ? {}
-        : { nextLevelTime: new Date(nextTime * 1_000).toISOString() }),
+      ...(nextTime === undefined ? {} : { nextLevelTime: isoSeconds(nextTime) }),
     };
   });
 }
@@ -368,8 +365,8 @@ async function integrityPart(
       ...(problem === "" ? {} : { error: problemText(problem) }),
       batchesChecked: nextBatch - 1,
       batchesTotal: Math.max(batches, nextBatch - 1),
-      passStartTime: new Date(passStartTime).toISOString(),
-      ...(passEndTime === undefined ? {} : { lastPassTime: new Date(passEndTime).toISOString() }),
+      passStartTime: isoSeconds(passStartTime / 1_000),
+      ...(passEndTime === undefined ? {} : { lastPassTime: isoSeconds(passEndTime / 1_000) }),
     };
   });
 }

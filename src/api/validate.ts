@@ -7,6 +7,7 @@ import type { Validator } from "@bufbuild/protovalidate";
 import type { Interceptor } from "@connectrpc/connect";
 import { field as fieldRules, oneof as oneofRules } from "../../gen/ts/buf/validate/validate_pb.js";
 import type { FieldRules } from "../../gen/ts/buf/validate/validate_pb.js";
+import { isWellFormedTime } from "../core/calendar.js";
 import { invalidFields } from "../core/errors.js";
 import type { FieldViolation } from "../core/errors.js";
 
@@ -230,14 +231,6 @@ const MAKERS: Readonly<Record<string, Maker>> = {
   }),
 };
 
-/** The years 1 to 9999, which is what google.protobuf.Timestamp and its JSON can express. */
-const FIRST_SECOND = -62_135_596_800n;
-const LAST_SECOND = 253_402_300_799n;
-
-function wellFormedTime({ seconds, nanos }: Timestamp): boolean {
-  return nanos >= 0 && nanos < 1_000_000_000 && seconds >= FIRST_SECOND && seconds <= LAST_SECOND;
-}
-
 /** 10,000 years, which is what google.protobuf.Duration and its JSON can express. */
 const MOST_SECONDS = 315_576_000_000n;
 
@@ -255,7 +248,7 @@ function isShorter(a: Duration, b: Duration): boolean {
 /** Messages that can be encoded with values that mean nothing: which mean something, and what is said else. */
 const FORMS: Readonly<Record<string, { isKept: SurelyValid<unknown>; description: string }>> = {
   [TimestampSchema.typeName]: {
-    isKept: (value) => wellFormedTime(value as Timestamp),
+    isKept: (value) => isWellFormedTime(value as Timestamp),
     description: "must be in the years 1 to 9999, nanos from 0 to 999999999",
   },
   [DurationSchema.typeName]: {

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** Where the contracts were deployed: 0x and 40 lower-case hex digits each. */
@@ -52,9 +52,9 @@ export async function runMigrations(
     env: {
       ...process.env,
       BLOCKCHAIN_RPC_URL: rpcUrl,
-      TRUFFLE_BUILD_DIR: buildDir,
+      TRUFFLE_BUILD_DIR: resolve(buildDir), // Truffle runs elsewhere
       PRIVATE_KEY: privateKey,
-      XDG_CONFIG_HOME: buildDir, // Truffle hangs where it cannot write its configuration
+      XDG_CONFIG_HOME: resolve(buildDir), // Truffle hangs where it cannot write its configuration
     },
     stdio: ["ignore", "pipe", "pipe"],
     timeout: TIMEOUT_MS,
@@ -63,6 +63,6 @@ export async function runMigrations(
   for (const stream of [child.stdout, child.stderr]) {
     stream.on("data", (data: Buffer) => (output = (output + data.toString()).slice(-4000)));
   }
-  const code = await new Promise<number | null>((resolve) => child.once("exit", resolve));
+  const code = await new Promise<number | null>((end) => child.once("exit", end));
   if (code !== 0) throw new Error(`the contracts could not be migrated: ${output.trim()}`);
 }

@@ -10,7 +10,7 @@ import { storedAudit } from "../store/audit.js";
 import { findBatch, progress } from "../store/batches.js";
 import { storedIdentity } from "../store/chain-position.js";
 import type { Database } from "../store/database.js";
-import { schemaState } from "../store/migrations.js";
+import { requireOurs, schemaState } from "../store/migrations.js";
 import { logLength } from "../store/records.js";
 import type { FoundLog } from "./chain.js";
 import { fail, look, ok, skipped, warn } from "./finding.js";
@@ -45,6 +45,7 @@ export async function* databaseFindings(
 function schemaFinding(database: Database, at: string): Promise<Finding> {
   const advice = "check that the database runs, and that DATABASE_URL or DB_PATH leads to it";
   return look("database", advice, async () => {
+    await requireOurs(database.schema);
     const { missing, unknown } = await schemaState(database);
     if (unknown.length > 0) {
       const advice = "run the version of anchord that it belongs to, or a later one";

@@ -1,5 +1,4 @@
-import { messageOf } from "../core/errors.js";
-import { Misconfigured } from "../flow/connect.js";
+import { Misconfigured, messageOf } from "../core/errors.js";
 
 /** How a part of an installation was found: SKIPPED where it could not be looked at, or is not used. */
 export type Outcome = "OK" | "WARN" | "FAIL" | "SKIPPED";

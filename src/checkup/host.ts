@@ -60,14 +60,14 @@ function keysFinding({ DATA_DIR, CONTENT_KEY }: Config): Promise<Finding> {
 /** Whether the key files that the service makes are for their owner alone: a mounted secret has its mount's mode. */
 function secrecyFinding(config: Config): Promise<Finding> {
   const folder = join(config.DATA_DIR, "keys");
-  const keys = existsSync(folder)
-    ? readdirSync(folder).filter((name) => name.endsWith(".key"))
-    : [];
-  const files = [
-    ...keys.map((name) => join(folder, name)),
-    join(embeddedFolder(config), "key"),
-  ].filter((file) => existsSync(file));
-  return look("key files", "let the service's user read them", async () => {
+  return look("key files", "run this as the service's user, which must read them", async () => {
+    const keys = existsSync(folder)
+      ? readdirSync(folder).filter((name) => name.endsWith(".key"))
+      : [];
+    const files = [
+      ...keys.map((name) => join(folder, name)),
+      join(embeddedFolder(config), "key"),
+    ].filter((file) => existsSync(file));
     for (const file of files) await access(file, constants.R_OK);
     const open = files.filter((file) => (statSync(file).mode & 0o077) !== 0);
     if (open.length === 0) return ok("key files", `${files.length}, for their owner alone`);

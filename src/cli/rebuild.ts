@@ -56,6 +56,7 @@ async function rebuild({ config: file, format }: Options, bar: Progress): Promis
     lastReport = Date.now();
     bar.show(batches, batchesTotal, `batch ${batches} of ${batchesTotal}, ${records} records`);
   };
+  process.umask(0o077); // as `anchord start`
   let config: Config | undefined;
   try {
     const { loadConfig } = await import("../config.js");

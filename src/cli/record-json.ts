@@ -5,6 +5,7 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import type { Record as RecordMessage } from "../../gen/ts/anchord/v1/record_pb.js";
 import { bodyJson } from "../core/body-json.js";
+import { isWellFormedTime } from "../core/calendar.js";
 import { typeOf } from "../core/record.js";
 import { row } from "./columns.js";
 
@@ -41,9 +42,9 @@ export function stateName(state: RecordState): string {
   return (RecordState[state] ?? "").toLowerCase();
 }
 
-/** A time in RFC 3339; null where there is none. */
+/** A time in RFC 3339; null where there is none, or one that no calendar has. */
 export function timeJson(time: Timestamp | undefined): JsonValue {
-  return time === undefined ? null : toJson(TimestampSchema, time);
+  return time === undefined || !isWellFormedTime(time) ? null : toJson(TimestampSchema, time);
 }
 
 const WIDTHS = [24, 14, 8, 6, 24];

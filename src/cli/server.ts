@@ -4,6 +4,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { InvalidArgumentError, Option } from "commander";
 import type { Command } from "commander";
 import { ExitCode } from "./exit-code.js";
+import { ErrorInfoSchema } from "../../gen/ts/google/rpc/error_details_pb.js";
 import { printable } from "./printable.js";
 
 /** How a command reaches the service. */
@@ -67,7 +68,12 @@ export function unlessMissing<T>(instead: () => T): (error: unknown) => T {
 /** Says on standard error what a call failed with, and returns the exit code. */
 export function reportFailure(error: unknown, { server, token }: ServerOptions): number {
   if (error instanceof InvalidArgumentError) return said(error.message, ExitCode.usage);
-  const { code, rawMessage } = ConnectError.from(error);
+  const failure = ConnectError.from(error);
+  const { code, rawMessage } = failure;
+  if (code === Code.Unavailable && failure.findDetails(ErrorInfoSchema).length > 0) {
+    process.stderr.write(`UNREACHABLE: ${printable(rawMessage)}\n`); // the service itself said so
+    return ExitCode.unreachable;
+  }
   if (code === Code.Unavailable || code === Code.DeadlineExceeded) {
     process.stderr.write(
       `UNREACHABLE: ${new URL(server).host}: ${printable(rawMessage)}. Is it running? --server names another\n`,

@@ -58,6 +58,11 @@ export class AnchordError extends Error {
   }
 }
 
+/** What the configuration leads to is not what it must be; the message says what to change. */
+export class Misconfigured extends Error {
+  override readonly name = "Misconfigured";
+}
+
 /** Whether an error says that the chain cannot be asked now. */
 export function isChainAway(error: unknown): error is AnchordError {
   return error instanceof AnchordError && error.reason === "CHAIN_UNAVAILABLE";

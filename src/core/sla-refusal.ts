@@ -1,3 +1,4 @@
+import { isoSeconds } from "./calendar.js";
 import { AnchordError } from "./errors.js";
 import { MOST_LEVELS } from "./sla.js";
 import type { Cycle } from "./sla.js";
@@ -49,5 +50,5 @@ const STANDS: Readonly<Record<string, (at: Standing) => string>> = {
 };
 
 function iso(seconds: number | undefined): string {
-  return seconds === undefined ? "a time unknown" : new Date(seconds * 1_000).toISOString();
+  return seconds === undefined ? "a time unknown" : isoSeconds(seconds);
 }

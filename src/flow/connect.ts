@@ -1,5 +1,5 @@
 import { sameBytes } from "../core/bytes.js";
-import { AnchordError } from "../core/errors.js";
+import { AnchordError, Misconfigured } from "../core/errors.js";
 import type { LogId } from "../core/head.js";
 import type { Chain } from "../chain/port.js";
 import { eventsBetween } from "../chain/tail.js";
@@ -15,11 +15,6 @@ import {
 import type { StoredIdentity } from "../store/chain-position.js";
 import { noteSla } from "./follow.js";
 import type { FollowedSla } from "./follow.js";
-
-/** The configuration and the chain do not fit together; the message says what to change. */
-export class Misconfigured extends Error {
-  override readonly name = "Misconfigured";
-}
 
 /** The contracts and the log, as the configuration names them. */
 export type ConfiguredLog = Pick<StoredIdentity, "contract" | "evidence" | "sla" | "log">;

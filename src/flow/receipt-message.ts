@@ -1,6 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import type {
   LogIdentitySchema,
@@ -9,6 +8,7 @@ import type {
 } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import type { AnchorSchema } from "../../gen/ts/anchord/v1/record_pb.js";
+import { timeOfSeconds } from "../core/calendar.js";
 import { hex0x } from "../core/bytes.js";
 import type { LogId } from "../core/head.js";
 import type { StoredRecord } from "../store/append.js";
@@ -65,6 +65,6 @@ export function anchorOf(anchor: StoredAnchor): MessageInitShape<typeof AnchorSc
     transactionHash: hex0x(anchor.transactionHash),
     blockNumber: BigInt(anchor.blockNumber),
     blockHash: hex0x(anchor.blockHash),
-    blockTime: timestampFromMs(anchor.blockTime * 1000),
+    blockTime: timeOfSeconds(anchor.blockTime),
   };
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { DEFAULT_MIGRATION_TABLE, Migrator, sql } from "kysely";
 import type { Kysely, Migration } from "kysely";
+import { Misconfigured } from "../core/errors.js";
 import type { Database, Flavour } from "./database.js";
 import type { Tables } from "./tables.js";
 
@@ -306,7 +307,19 @@ async function madeChanges(db: Kysely<Tables>): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
+/** What another program has in a database must be neither used nor emptied. Throws Misconfigured. */
+export async function requireOurs(db: Database["schema"]): Promise<void> {
+  const tables = await db.introspection.getTables({ withInternalKyselyTables: true });
+  const names = tables.map(({ name }) => name);
+  if (names.length === 0 || names.includes(DEFAULT_MIGRATION_TABLE)) return;
+  throw new Misconfigured(
+    `the database has tables of another program (${names.slice(0, 5).join(", ")}): ` +
+      "set DB_PATH, or DATABASE_URL, to one of its own",
+  );
+}
+
 async function applyChanges(schema: Database["schema"], flavour: Flavour): Promise<void> {
+  await requireOurs(schema);
   const types = columnTypes(flavour);
   const migrator = new Migrator({
     db: schema,

@@ -1,6 +1,7 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 import { ReceiptVerdict } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
 import type { AuditService } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
+import { isoSeconds } from "../../core/calendar.js";
 import { AnchordError, invalidFields } from "../../core/errors.js";
 import { checkReceipt } from "../../core/receipt.js";
 import type { ReceiptCheck } from "../../core/receipt.js";
@@ -90,7 +91,7 @@ function verdictMessage(check: ReceiptCheck) {
     case "valid":
       return {
         verdict: ReceiptVerdict.VALID,
-        message: `record ${check.id} is on the chain since ${timeText(check.batch.time)}`,
+        message: `record ${check.id} is on the chain since ${isoSeconds(check.batch.time)}`,
       };
     case "not-anchored":
       return {
@@ -104,8 +105,4 @@ function verdictMessage(check: ReceiptCheck) {
         message: check.message,
       };
   }
-}
-
-function timeText(seconds: bigint): string {
-  return new Date(Number(seconds) * 1000).toISOString();
 }

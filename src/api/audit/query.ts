@@ -8,6 +8,7 @@ import type {
   RecordFilter,
 } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
 import type { RecordSchema } from "../../../gen/ts/anchord/v1/record_pb.js";
+import { timeOfSeconds } from "../../core/calendar.js";
 import { unhex } from "../../core/bytes.js";
 import { AnchordError } from "../../core/errors.js";
 import type { AuditLog } from "../../flow/audit-log.js";
@@ -32,7 +33,7 @@ import {
   logLength,
 } from "../../store/records.js";
 import type { PlacedRecord, RecordQuery } from "../../store/records.js";
-import { batchOf, batchState, queryOf, recordOf, secondsOf } from "../convert.js";
+import { batchOf, batchState, queryOf, recordOf } from "../convert.js";
 import { pageSize, pageToken, parsePageToken } from "../page-token.js";
 
 type Handlers = Pick<
@@ -124,8 +125,8 @@ export function queryHandlers({ database, connection }: AuditLog): Handlers {
         types: types.map(({ type, count }) => ({ type, count: BigInt(count) })),
         batches: BigInt(totals.count),
         gasUsed: BigInt(totals.gasUsed),
-        firstBlockTime: totals.firstTime === undefined ? undefined : secondsOf(totals.firstTime),
-        lastBlockTime: totals.lastTime === undefined ? undefined : secondsOf(totals.lastTime),
+        firstBlockTime: timeOfSeconds(totals.firstTime),
+        lastBlockTime: timeOfSeconds(totals.lastTime),
         identity: identity && identityOf(identity),
         sealer: connection()?.sealer ?? "",
         blockNumber: BigInt(Math.max(0, position?.blockNumber ?? 0)),

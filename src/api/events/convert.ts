@@ -1,11 +1,11 @@
 import { fromJsonString } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { EventKind, Finality, OperationKind } from "../../../gen/ts/anchord/v1/event_pb.js";
 import type { EventSchema } from "../../../gen/ts/anchord/v1/event_pb.js";
 import type { EventFilter as EventFilterMessage } from "../../../gen/ts/anchord/v1/event_service_pb.js";
 import { LogProblemSchema } from "../../../gen/ts/anchord/v1/problem_pb.js";
 import { RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
+import { timeOfMs } from "../../core/calendar.js";
 import type { OperationKind as OperationName } from "../../core/operation.js";
 import { Level } from "../../store/feed.js";
 import { eventKey } from "../../stream/chunk.js";
@@ -43,7 +43,7 @@ export function headOf(telling: Telling): Pick<EventInit, "kind" | "finality" | 
   return {
     kind: EventKind[telling.kind],
     finality: "finality" in telling ? telling.finality : Finality.UNSPECIFIED,
-    createTime: timestampFromMs(telling.row.createTime),
+    createTime: timeOfMs(telling.row.createTime),
   };
 }
 

@@ -1,6 +1,4 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import type {
   EventService,
@@ -11,6 +9,7 @@ import {
   deleteSubscription,
   listSubscriptions,
 } from "../../store/subscriptions.js";
+import { timeOfMs } from "../../core/calendar.js";
 import type { StoredSubscription } from "../../store/subscriptions.js";
 import { subscriptionNotFound } from "../../stream/consumers.js";
 import { WHOLE } from "../../stream/cursor.js";
@@ -64,12 +63,8 @@ async function subscriptionOf(
   return {
     name,
     cursor: await points.cursorOf(subscription),
-    createTime: timestampFromMs(createTime),
-    acknowledgeTime: timeOf(acknowledgeTime),
-    pendingSince: timeOf(pendingTime),
+    createTime: timeOfMs(createTime),
+    acknowledgeTime: timeOfMs(acknowledgeTime),
+    pendingSince: timeOfMs(pendingTime),
   };
-}
-
-function timeOf(ms: number | undefined): Timestamp | undefined {
-  return ms === undefined ? undefined : timestampFromMs(ms);
 }

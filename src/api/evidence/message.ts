@@ -1,6 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type {
   EvidenceAnchorSchema,
   EvidenceSchema,
@@ -8,6 +7,7 @@ import type {
 import { EntrySchema } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import type { Entry } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import { ContentState } from "../../../gen/ts/anchord/v1/record_pb.js";
+import { timeOfMs, timeOfSeconds } from "../../core/calendar.js";
 import { hex, hex0x } from "../../core/bytes.js";
 import { bodyOf } from "../../core/record.js";
 import type { Body } from "../../core/record.js";
@@ -15,7 +15,6 @@ import type { EvidenceRoom } from "../../flow/evidence.js";
 import type { StoredEvidence, StoredEvidenceAnchor } from "../../store/evidence.js";
 import { failureReasons } from "../../store/operations.js";
 import { entriesById } from "../../store/records.js";
-import { secondsOf } from "../convert.js";
 import { lastFinal, stateIn } from "../finality.js";
 
 /** Evidence as callers see it. */
@@ -61,7 +60,7 @@ function anchorMessage(
 ): MessageInitShape<typeof EvidenceAnchorSchema> {
   return {
     submitter: hex0x(anchor.submitter),
-    blockTime: secondsOf(anchor.blockTime),
+    blockTime: timeOfSeconds(anchor.blockTime),
     blockNumber: BigInt(anchor.blockNumber),
     ...placeOf(anchor),
   };
@@ -94,7 +93,7 @@ function evidenceMessage(
     failure: (isFailing ? failures.get(group) : undefined) ?? "",
     content: {
       state: ContentState[content],
-      checkTime: checkTime === 0 ? undefined : timestampFromMs(checkTime),
+      checkTime: checkTime === 0 ? undefined : timeOfMs(checkTime),
       gatewayUrl: content === "NONE" ? "" : gatewayLink(gatewayUrl, cid, fileName),
     },
     ...(details === undefined ? {} : { details }),

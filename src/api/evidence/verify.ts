@@ -10,6 +10,7 @@ import type {
   VerifyEvidenceMetadata,
 } from "../../../gen/ts/anchord/v1/evidence_service_pb.js";
 import { EntrySchema } from "../../../gen/ts/anchord/v1/receipt_pb.js";
+import { timeOfSeconds } from "../../core/calendar.js";
 import { hex, sameBytes, unhex } from "../../core/bytes.js";
 import { invalidFields } from "../../core/errors.js";
 import { subjectKey, tooLarge } from "../../core/evidence.js";
@@ -18,7 +19,6 @@ import { anchorCandidates } from "../../store/anchor-candidates.js";
 import type { AnchorCandidate } from "../../store/anchor-candidates.js";
 import type { Database } from "../../store/database.js";
 import { entriesById } from "../../store/records.js";
-import { secondsOf } from "../convert.js";
 import { pipelined } from "../pipeline.js";
 import { keysOf } from "../subject-keys.js";
 import { mismatch } from "./declared.js";
@@ -162,7 +162,7 @@ async function anchorMessages(
       evidenceId,
       anchor: {
         submitter: anchor.submitter,
-        blockTime: secondsOf(anchor.time),
+        blockTime: timeOfSeconds(anchor.time),
         blockNumber: BigInt(anchor.blockNumber),
         ...(followed?.blockNumber === anchor.blockNumber ? placeOf(followed) : {}),
       },

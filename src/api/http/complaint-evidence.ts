@@ -3,7 +3,8 @@ import type { VerifyEvidenceResponse } from "../../../gen/ts/anchord/v1/evidence
 import type { Evidence } from "../../../gen/ts/anchord/v1/evidence_pb.js";
 import { RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
 import { gatewayLink } from "../evidence/message.js";
-import { isoSeconds, linkOf } from "./complaint.js";
+import { isoSeconds } from "../../core/calendar.js";
+import { linkOf } from "./complaint.js";
 import type { Complaint, ComplaintParts } from "./complaint.js";
 import { takeFile } from "./multipart.js";
 import { callOptions } from "./router.js";

@@ -5,7 +5,7 @@ import type { Cycle } from "../../core/sla.js";
 import { slaOf } from "../../store/sla.js";
 import type { StoredSla } from "../../store/sla.js";
 import type { ComplaintParts } from "./complaint.js";
-import { isoSeconds } from "./complaint.js";
+import { isoSeconds } from "../../core/calendar.js";
 
 /** A deadline as the calls show it, by the clock of the chain. */
 export interface SlaStatus {

@@ -4,6 +4,7 @@ import type { Client } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import type { EvidenceService } from "../../../gen/ts/anchord/v1/evidence_service_pb.js";
 import { explorerLink } from "../../core/explorer-link.js";
+import { isWellFormedTime } from "../../core/calendar.js";
 import type { AuditLog } from "../../flow/audit-log.js";
 import { listRecords } from "../../store/records.js";
 import type { Authenticate } from "../auth.js";
@@ -60,12 +61,7 @@ export function linkOf({ explorerUrl }: ComplaintParts, txHash: string | null): 
   return txHash === null ? null : (explorerLink(explorerUrl, txHash) ?? null);
 }
 
-/** A time in ISO 8601; null where there is none. */
+/** A time in ISO 8601; null where there is none, or one that no calendar has: an edit may leave any. */
 export function isoTime(time: Timestamp | undefined): string | null {
-  return time === undefined ? null : timestampDate(time).toISOString();
-}
-
-/** A time in seconds since 1970, in ISO 8601. */
-export function isoSeconds(seconds: number): string {
-  return new Date(seconds * 1_000).toISOString();
+  return time === undefined || !isWellFormedTime(time) ? null : timestampDate(time).toISOString();
 }

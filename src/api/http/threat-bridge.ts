@@ -7,6 +7,7 @@ import { RecordFilterSchema } from "../../../gen/ts/anchord/v1/audit_service_pb.
 import type { AuditService } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
 import { RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
 import type { Record as RecordMessage } from "../../../gen/ts/anchord/v1/record_pb.js";
+import { isoSeconds } from "../../core/calendar.js";
 import { hex } from "../../core/bytes.js";
 import { canonicalHash } from "../../core/record.js";
 import { callOptions, RestError } from "./router.js";
@@ -108,7 +109,7 @@ function threatData(record: RecordMessage) {
     threatId: `0x${id}`,
     threatHash: `0x${id}`,
     userHashId: userHashId(subject.slice(SUBJECT.length)),
-    timestamp: new Date(Number(occurTime?.seconds ?? 0n) * 1000).toISOString(),
+    timestamp: isoSeconds(occurTime?.seconds ?? 0n),
     severity,
     severityName: ["LOW", "MEDIUM", "HIGH", "CRITICAL"][severity],
     state: RecordState[state],

@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { SLAChangeKind, SLAState } from "../../../gen/ts/anchord/v1/sla_pb.js";
 import type { SLAChangeSchema, SLASchema } from "../../../gen/ts/anchord/v1/sla_pb.js";
+import { timeOfSeconds } from "../../core/calendar.js";
 import { hex, hex0x } from "../../core/bytes.js";
 import { bodyOf } from "../../core/record.js";
 import type { SlaRoom } from "../../flow/sla.js";
@@ -8,7 +9,7 @@ import { isSlaBreached, slaHistory } from "../../store/sla.js";
 import type { StoredSla } from "../../store/sla.js";
 import type { StoredSlaChange } from "../../store/sla-changes.js";
 import type { StoredSlaEvent } from "../../store/sla-events.js";
-import { durationOf, secondsOf } from "../convert.js";
+import { durationOf } from "../convert.js";
 import { lastFinal, stateIn } from "../finality.js";
 
 /** A deadline as callers see it. */
@@ -55,15 +56,15 @@ function slaMessage(sla: StoredSla, finalNumber: number, now: number) {
     subjectKey: hex(subjectKey),
     cycle,
     state: SLAState[`SLA_STATE_${state}`],
-    deadline: secondsOf(deadline),
+    deadline: timeOfSeconds(deadline),
     ladder: ladder.map(durationOf),
     level: raised,
     breached: isSlaBreached(sla, now),
-    nextLevelTime: timeOf(nextTime),
+    nextLevelTime: timeOfSeconds(nextTime),
     timeRemaining: hasEnded ? undefined : durationOf(deadline - (pauseTime ?? now)),
     extensions,
-    pauseTime: timeOf(pauseTime),
-    meetTime: timeOf(meetTime),
+    pauseTime: timeOfSeconds(pauseTime),
+    meetTime: timeOfSeconds(meetTime),
     anchorState: stateIn(blockNumber, finalNumber),
   };
 }
@@ -104,9 +105,9 @@ function changeMessage({ asked, seen }: Step, finalNumber: number): ChangeMessag
     kind: SLAChangeKind[`SLA_CHANGE_KIND_${did.kind}`],
     recordId: recordId === undefined ? "" : hex(recordId),
     state: stateIn(seen?.blockNumber, finalNumber),
-    deadline: "deadline" in did ? secondsOf(did.deadline) : undefined,
+    deadline: "deadline" in did ? timeOfSeconds(did.deadline) : undefined,
     ...(did.kind === "LEVEL_RAISED"
-      ? { level: did.level, dueTime: secondsOf(did.dueTime) }
+      ? { level: did.level, dueTime: timeOfSeconds(did.dueTime) }
       : undefined),
     ...(asked === undefined ? strangeParts(seen) : askedParts(asked)),
     ...(seen && placeOf(seen)),
@@ -133,7 +134,7 @@ function strangeParts(seen: StoredSlaEvent | undefined) {
 
 function placeOf({ blockTime, blockNumber, transactionHash }: StoredSlaEvent) {
   return {
-    blockTime: secondsOf(blockTime),
+    blockTime: timeOfSeconds(blockTime),
     blockNumber: BigInt(blockNumber),
     transactionHash: hex0x(transactionHash),
   };
@@ -142,8 +143,4 @@ function placeOf({ blockTime, blockNumber, transactionHash }: StoredSlaEvent) {
 function detailsOf({ entry }: StoredSlaChange) {
   const body = bodyOf(entry);
   return body.case === "deadlineSet" ? body.value.details : undefined;
-}
-
-function timeOf(seconds: number | undefined) {
-  return seconds === undefined ? undefined : secondsOf(seconds);
 }

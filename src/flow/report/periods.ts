@@ -107,17 +107,21 @@ function periodOf(day: number, unit: Timeline["unit"]): string {
   }
 }
 
+/** Requires that the first is empty, or not behind the last. */
 function monthsBetween(first: string, last: string): string[] {
-  const months: string[] = [];
-  for (let month = first; month !== "" && month <= last; month = monthAfter(month)) {
-    months.push(month);
-  }
-  return months;
+  if (first === "") return [];
+  const [from, to] = [monthNumber(first), monthNumber(last)];
+  return Array.from({ length: to - from + 1 }, (_, i) => monthText(from + i));
 }
 
-function monthAfter(month: string): string {
-  const [year = 0, number = 0] = month.split("-").map(Number);
-  return new Date(Date.UTC(year, number)).toISOString().slice(0, 7);
+/** Months since the year 0. */
+function monthNumber(month: string): number {
+  return Number(month.slice(0, 4)) * 12 + Number(month.slice(5)) - 1;
+}
+
+function monthText(number: number): string {
+  const [year, month] = [Math.floor(number / 12), (number % 12) + 1];
+  return `${String(year).padStart(4, "0")}-${String(month).padStart(2, "0")}`;
 }
 
 function add(values: number[] | undefined, at: number, value: number): void {

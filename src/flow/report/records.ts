@@ -5,6 +5,7 @@ import type { Entry } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import { RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
 import { bodyJson } from "../../core/body-json.js";
 import { hex, hex0x } from "../../core/bytes.js";
+import { isoSeconds, isWellFormedTime } from "../../core/calendar.js";
 import { bodyOf, columnsOf } from "../../core/record.js";
 import { batchOfSeq, progress } from "../../store/batches.js";
 import type { Progress, StoredAnchor, StoredBatch } from "../../store/batches.js";
@@ -94,12 +95,12 @@ function recordAnchor(anchor: StoredAnchor, links: ReportLinks): RecordAnchor {
   return {
     transaction,
     block: anchor.blockNumber,
-    blockTime: new Date(anchor.blockTime * 1000).toISOString(),
+    blockTime: isoSeconds(anchor.blockTime),
     explorerUrl: links.transaction(transaction),
   };
 }
 
-/** A time in RFC 3339, as exact as it is. */
+/** A time in RFC 3339, as exact as it is; empty where it is none that the calendar has: an edit may leave any. */
 export function timeText(time: Timestamp): string {
-  return toJson(TimestampSchema, time);
+  return isWellFormedTime(time) ? toJson(TimestampSchema, time) : "";
 }

@@ -1,0 +1,34 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+
+/** The years 1 to 9999, in seconds since 1970: what google.protobuf.Timestamp and its JSON can express. */
+const FIRST_SECOND = -62_135_596_800;
+const LAST_SECOND = 253_402_300_799;
+
+/** Whether a time is one that JSON can express. */
+export function isWellFormedTime({ seconds, nanos }: Timestamp): boolean {
+  const isInRange = seconds >= FIRST_SECOND && seconds <= LAST_SECOND;
+  return isInRange && nanos >= 0 && nanos < 1_000_000_000;
+}
+
+/** Undefined where there is no time. */
+type TimeOf<T> = T extends number ? Timestamp : undefined;
+
+/** A stored time, in milliseconds since 1970: one that no calendar has, as after an edit, is brought within bounds. */
+export function timeOfMs<T extends number | undefined>(ms: T): TimeOf<T>;
+export function timeOfMs(ms: number | undefined): Timestamp | undefined {
+  if (ms === undefined) return undefined;
+  return timestampFromMs(Math.max(FIRST_SECOND * 1_000, Math.min(LAST_SECOND * 1_000, ms)));
+}
+
+/** A stored time, in seconds since 1970, brought within bounds. */
+export function timeOfSeconds<T extends number | undefined>(seconds: T): TimeOf<T>;
+export function timeOfSeconds(seconds: number | undefined): Timestamp | undefined {
+  return timeOfMs(seconds === undefined ? undefined : seconds * 1_000);
+}
+
+/** A stored time, in seconds since 1970, in ISO 8601, brought within bounds. */
+export function isoSeconds(seconds: number | bigint): string {
+  const bounded = Math.max(FIRST_SECOND, Math.min(LAST_SECOND, Number(seconds)));
+  return new Date(bounded * 1_000).toISOString();
+}
