@@ -97,16 +97,17 @@ export class Auditor {
   }
 
   /**
-   * The last batch that is on the chain and followed. While following is behind the chain, that is the
-   * last one marked so; else the chain knows, also of one whose row is gone.
+   * The last batch that is on the chain and followed: the last one marked so, also where the chain has lost it.
+   * While following is not behind the chain, that knows of one more whose row is gone.
    */
   async #lastFollowed({ chain, identity }: ChainConnection): Promise<number> {
     const { database } = this.parts;
     const sealed = await chain.lastSealed(identity);
     const { number: head } = await chain.latestBlock();
     const position = await chainPosition(database);
-    if (position !== undefined && position.blockNumber >= head) return Number(sealed.number);
-    return (await progress(database)).lastBatch;
+    const { lastBatch } = await progress(database);
+    const isBehind = position === undefined || position.blockNumber < head;
+    return isBehind ? lastBatch : Math.max(lastBatch, Number(sealed.number));
   }
 
   /** Checks the next batch. Returns false where it has to be looked at again. */
