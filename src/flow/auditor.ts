@@ -66,7 +66,7 @@ export class Auditor {
     }
     const since = performance.now();
     const audit = await storedAudit(this.parts.database);
-    if (audit === undefined || isOver(audit)) return this.#begin(audit);
+    if (audit === undefined || isOver(audit) || !isPossible(audit)) return this.#begin(audit);
     this.#last ??= await this.#lastFollowed(connection);
     if (audit.nextBatch > this.#last) return this.#end(audit);
     const isChecked = await this.#check(connection, audit);
@@ -82,9 +82,10 @@ export class Auditor {
   async #begin(before: StoredAudit | undefined): Promise<Turn> {
     const { database, percent } = this.parts;
     const restMs = (before?.passStartTime ?? 0) + PASS_MS - Date.now();
-    if (percent < 100 && restMs > 0) return { restMs: Math.min(restMs, PASS_MS) };
-    // Behind all that the passes before have noted, also where the clock was set back.
-    const start = Math.max(Date.now(), before === undefined ? 0 : lastNoted(before) + 1);
+    // A pass of the future is one before the clock was set back, or an edit: neither puts off the next.
+    if (percent < 100 && restMs > 0 && restMs <= PASS_MS) return { restMs };
+    const noted = before === undefined ? 0 : lastNoted(before);
+    const start = isSoon(noted) ? Math.max(Date.now(), noted + 1) : Date.now();
     await database.transact((trx) => beginPass(trx, start));
     this.#last = undefined;
     return "again";
@@ -152,6 +153,16 @@ export class Auditor {
 /** When a pass last came to an end, at a difference or as a whole. */
 function lastNoted({ passEndTime = 0, problemTime = 0 }: StoredAudit): number {
   return Math.max(passEndTime, problemTime);
+}
+
+/** Whether an auditor can have come so far at all; else somebody has edited it. */
+function isPossible({ nextBatch, passStartTime }: StoredAudit): boolean {
+  return Number.isSafeInteger(nextBatch) && nextBatch >= 1 && isSoon(passStartTime);
+}
+
+/** Whether a time has come, or will within a pass. */
+function isSoon(time: number): boolean {
+  return time <= Date.now() + PASS_MS;
 }
 
 function isOver(audit: StoredAudit): boolean {

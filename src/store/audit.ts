@@ -31,8 +31,15 @@ export async function storedAudit(database: Database): Promise<StoredAudit | und
   );
 }
 
-/** Begins a pass at batch 1. */
+/** Begins a pass at batch 1. What was noted at that time or later, by another clock, has no time any more. */
 export async function beginPass(trx: Transaction<Tables>, time: number): Promise<void> {
+  for (const column of ["pass_end_time", "problem_time"] as const) {
+    await trx
+      .updateTable("audit")
+      .set({ [column]: null })
+      .where(column, ">=", time)
+      .execute();
+  }
   const begun = { next_batch: 1, pass_start_time: time };
   const { numUpdatedRows } = await trx
     .updateTable("audit")

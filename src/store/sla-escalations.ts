@@ -1,3 +1,4 @@
+import { sql } from "kysely";
 import type { Kysely, Transaction } from "kysely";
 import type { Database } from "./database.js";
 import { slas, storedSla } from "./sla.js";
@@ -15,6 +16,9 @@ export interface StoredEscalation {
 
 const KEY_BYTES = 32;
 
+/** A row whose key was edited concerns nothing on the chain, and must not hold up the others. */
+const IS_KEY = sql<boolean>`length(subject_key) = ${sql.lit(KEY_BYTES)}`;
+
 /** Deadlines with a level due at a time, of subjects other than these, the earliest due first. */
 export async function dueSlas(
   database: Database,
@@ -25,6 +29,7 @@ export async function dueSlas(
   const rows = await database.read((db) =>
     slas(db)
       .where("next_time", "<=", now)
+      .where(IS_KEY)
       .$if(except.length > 0, (q) => q.where("subject_key", "not in", except))
       .orderBy("next_time")
       .orderBy("id")
@@ -44,6 +49,7 @@ export async function nextDueTime(
       .selectFrom("slas")
       .select("next_time")
       .where("next_time", "is not", null)
+      .where(IS_KEY)
       .$if(except.length > 0, (q) => q.where("subject_key", "not in", except))
       .orderBy("next_time")
       .limit(1)

@@ -200,7 +200,7 @@ export function storedSla(row: Selectable<SlasTable>): StoredSla {
     recordId: row.record_id ?? undefined,
     state: text(row.state) as SlaState,
     deadline: Number(row.deadline),
-    ladder: JSON.parse(text(row.ladder)) as number[],
+    ladder: ladderIn(text(row.ladder)),
     raised: Number(row.raised),
     extensions: Number(row.extensions),
     pauseTime: numberOf(row.pause_time),
@@ -208,6 +208,18 @@ export function storedSla(row: Selectable<SlasTable>): StoredSla {
     nextTime: numberOf(row.next_time),
     blockNumber: numberOf(row.block_number),
   };
+}
+
+/** What no deadline has where somebody has edited it: one row must not keep the others from being read. */
+const UNREADABLE: readonly number[] = [-1];
+
+function ladderIn(json: string): readonly number[] {
+  try {
+    const ladder: unknown = JSON.parse(json);
+    return Array.isArray(ladder) && ladder.every(Number.isSafeInteger) ? ladder : UNREADABLE;
+  } catch {
+    return UNREADABLE;
+  }
 }
 
 function numberOf(value: number | null): number | undefined {

@@ -94,14 +94,15 @@ const IS_QUERY = /^(select|with)\b/i;
 const READ_AS: Readonly<Record<string, string>> = {
   BLOB: "blob",
   TEXT: "blob",
+  "VARCHAR(255)": "blob", // as Kysely's migrator has its text
   INTEGER: "integer",
   BIGINT: "integer",
 };
 
 /**
  * SQLite keeps any value in any column, and libsql aborts the process where it reads a text that is not UTF-8.
- * An edit by hand may leave one anywhere, so every column is read as what it was declared to be, and text as the
- * bytes that it has.
+ * An edit by hand may leave one anywhere, so every column is read as what it was declared to be, text as the
+ * bytes that it has, and an expression, such as max(), as a number.
  */
 function preparedQuery(sql: string): Prepared {
   // Only what runs learns that another connection has changed the schema; what is prepared does not.
@@ -109,17 +110,20 @@ function preparedQuery(sql: string): Prepared {
   const columns = db
     .prepare(sql)
     .columns()
-    .map(({ name, type }) => ({ name, type: type?.toUpperCase() ?? "" }));
+    .map(({ name, table, type }) => ({
+      name,
+      type: type?.toUpperCase() ?? "",
+      as: table === null ? "numeric" : READ_AS[type?.toUpperCase() ?? ""],
+    }));
   const names = new Set(columns.map(({ name }) => name));
   if (names.size < columns.length) throw new Error(`two columns have one name: ${sql}`);
-  const read = columns.map(({ name, type }) => {
-    const as = READ_AS[type];
-    return as === undefined ? `"${name}"` : `cast("${name}" as ${as}) as "${name}"`;
-  });
-  const texts = columns.filter(({ type }) => type === "TEXT").map(({ name }) => name);
+  const read = columns.map(({ name, as }) =>
+    as === undefined ? `"${name}"` : `cast("${name}" as ${as}) as "${name}"`,
+  );
+  const texts = columns.filter(({ type, as }) => as === "blob" && type !== "BLOB");
   return {
     statement: db.prepare(`select ${read.join(", ")} from (${sql})`),
-    texts: new Set(texts),
+    texts: new Set(texts.map(({ name }) => name)),
   };
 }
 
