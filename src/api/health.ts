@@ -22,6 +22,8 @@ export interface FlowState {
   readonly isLed: boolean;
   /** What connecting, sealing or following last failed with; undefined if nothing fails. */
   readonly failure: string | undefined;
+  /** What writing to the database last failed with; undefined if it did not. */
+  readonly storeFailure: string | undefined;
   /** What publishing last failed with; undefined if it does not fail, or another daemon publishes. */
   readonly publishFailure: string | undefined;
   /** Multiaddrs at which peers can fetch what was published. */
@@ -149,12 +151,13 @@ async function checkHealth(
   flow: () => Promise<FlowState>,
   counts: Counts,
 ): Promise<Health> {
-  const [database, blockchain] = await Promise.all([databasePart(log), chainPart(log)]);
-  const sealing = await sealingPart(log, flow, database.healthy);
-  const publication = await publicationPart(log, flow, database.healthy);
-  const evidence = await evidencePart(log, flow, counts.evidence, database.healthy);
-  const sla = await slaPart(log, flow, counts.slas, database.healthy);
-  const integrity = await integrityPart(log, sealing.lastBatch, database.healthy);
+  const [answers, blockchain] = await Promise.all([databaseAnswers(log), chainPart(log)]);
+  const database = await databasePart(answers, flow);
+  const sealing = await sealingPart(log, flow, answers.healthy);
+  const publication = await publicationPart(log, flow, answers.healthy);
+  const evidence = await evidencePart(log, flow, counts.evidence, answers.healthy);
+  const sla = await slaPart(log, flow, counts.slas, answers.healthy);
+  const integrity = await integrityPart(log, sealing.lastBatch, answers.healthy);
   const parts = [blockchain, sealing, publication, evidence, sla, integrity];
   const works = parts.every(({ healthy }) => healthy);
   return {
@@ -222,7 +225,21 @@ class Count<Totals> {
   }
 }
 
-async function databasePart({ database }: AuditLog): Promise<Health["database"]> {
+/** Whether it can be written to as well: one on a full disk still answers. */
+async function databasePart(
+  answers: Health["database"],
+  flow: () => Promise<FlowState>,
+): Promise<Health["database"]> {
+  if (!answers.healthy) return answers;
+  try {
+    const { storeFailure: error } = await flow();
+    return error === undefined ? answers : { healthy: false, error };
+  } catch (error) {
+    return { healthy: false, error: messageOf(error) };
+  }
+}
+
+async function databaseAnswers({ database }: AuditLog): Promise<Health["database"]> {
   try {
     await logLength(database);
     return { healthy: true };
@@ -253,7 +270,7 @@ async function chainPart({
 async function sealingPart(
   { database }: AuditLog,
   flow: () => Promise<FlowState>,
-  databaseAnswers: boolean,
+  canBeAsked: boolean,
 ): Promise<Health["sealing"]> {
   const unknown: Health["sealing"] = {
     healthy: false,
@@ -262,7 +279,7 @@ async function sealingPart(
     lastBatch: 0,
     failedOperations: 0,
   };
-  return partOf(unknown, databaseAnswers, async () => {
+  return partOf(unknown, canBeAsked, async () => {
     const { leads, isLed, failure } = await flow();
     const [length, now, failed] = await Promise.all([
       logLength(database),
@@ -283,10 +300,10 @@ async function sealingPart(
 async function publicationPart(
   { database }: AuditLog,
   flow: () => Promise<FlowState>,
-  databaseAnswers: boolean,
+  canBeAsked: boolean,
 ): Promise<Health["publication"]> {
   const unknown: Health["publication"] = { healthy: false, pending: 0, addresses: [] };
-  return partOf(unknown, databaseAnswers, async () => {
+  return partOf(unknown, canBeAsked, async () => {
     const { publishFailure: failure, contentAddresses: addresses } = await flow();
     const { count: pending, since } = await publicationBacklog(database);
     return {
@@ -303,12 +320,12 @@ async function evidencePart(
   { connection }: AuditLog,
   flow: () => Promise<FlowState>,
   totals: Count<EvidenceTotals>,
-  databaseAnswers: boolean,
+  canBeAsked: boolean,
 ): Promise<Health["evidence"]> {
   const counts = { unanchored: 0, pending: 0, intact: 0, missing: 0, altered: 0 };
   const contract = connection()?.identity.evidence;
   const address = contract === undefined ? {} : { contractAddress: contract };
-  return partOf({ healthy: false, ...address, ...counts }, databaseAnswers, async () => {
+  return partOf({ healthy: false, ...address, ...counts }, canBeAsked, async () => {
     const { evidenceFailure: failure } = await flow();
     const { content, unanchored, oldestCheck } = await totals.now();
     const { PENDING: pending, INTACT: intact, MISSING: missing, ALTERED: altered } = content;
@@ -328,12 +345,12 @@ async function slaPart(
   { connection }: AuditLog,
   flow: () => Promise<FlowState>,
   totals: Count<SlaTotals>,
-  databaseAnswers: boolean,
+  canBeAsked: boolean,
 ): Promise<Health["sla"]> {
   const counts = { open: 0, paused: 0, overdue: 0, waitingChanges: 0, failedChanges: 0 };
   const contract = connection()?.identity.sla;
   const address = contract === undefined ? {} : { contractAddress: contract };
-  return partOf({ healthy: false, ...address, ...counts }, databaseAnswers, async () => {
+  return partOf({ healthy: false, ...address, ...counts }, canBeAsked, async () => {
     const { slaFailure: failure } = await flow();
     const { nextTime, ...counted } = await totals.now();
     return {
@@ -349,14 +366,14 @@ async function slaPart(
 async function integrityPart(
   { database }: AuditLog,
   batches: number,
-  databaseAnswers: boolean,
+  canBeAsked: boolean,
 ): Promise<Health["integrity"]> {
   const unknown: Health["integrity"] = {
     healthy: false,
     batchesChecked: 0,
     batchesTotal: batches,
   };
-  return partOf(unknown, databaseAnswers, async () => {
+  return partOf(unknown, canBeAsked, async () => {
     const audit = await storedAudit(database);
     if (audit === undefined) return { ...unknown, healthy: true };
     const { nextBatch, passStartTime, passEndTime, problem } = audit;
@@ -374,10 +391,10 @@ async function integrityPart(
 /** A part as the database shows it, or what is said of it where that cannot be known. */
 async function partOf<Part>(
   unknown: Part,
-  databaseAnswers: boolean,
+  canBeAsked: boolean,
   look: () => Promise<Part>,
 ): Promise<Part> {
-  if (!databaseAnswers) return { ...unknown, error: "the database does not answer" };
+  if (!canBeAsked) return { ...unknown, error: "the database does not answer" };
   try {
     return await look();
   } catch (error) {

@@ -4,9 +4,14 @@ import { asUnavailable, isRevert } from "./rpc.js";
 import type { Rpc } from "./rpc.js";
 
 /** A contract answered otherwise than the ABI says: it is not the contract that we know. */
-export class NotTheContract extends Error {}
+export class NotTheContract extends AnchordError {
+  constructor(what: string, cause: unknown) {
+    const why = "the node lags, or is another chain's: anchord doctor says which";
+    super("CHAIN_UNAVAILABLE", `${what}: ${why}`, { cause });
+  }
+}
 
-/** The views of a kind of contract, at a node. Each rejects with CHAIN_UNAVAILABLE or NotTheContract. */
+/** The views of a kind of contract, at a node. Each rejects with CHAIN_UNAVAILABLE, as NotTheContract too. */
 export interface Views {
   ask(to: string, name: string, ...args: readonly unknown[]): Promise<Decoded>;
   /**
@@ -42,12 +47,12 @@ export function viewsOf(rpc: Rpc, contract: ContractCodec, identity: ContractIde
       answer = await rpc<string>("eth_call", { to, data }, "latest");
     } catch (error) {
       if (!isRevert(error)) throw asUnavailable(error);
-      throw new NotTheContract(`${to} reverts on ${name}`, { cause: error });
+      throw new NotTheContract(`${to} reverts on ${name}`, error);
     }
     try {
       return contract.decode(name, answer);
     } catch (error) {
-      throw new NotTheContract(`${to} does not answer ${name} as its ABI says`, { cause: error });
+      throw new NotTheContract(`${to} does not answer ${name} as its ABI says`, error);
     }
   };
   return {

@@ -2,6 +2,7 @@ import { fromJson } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { InvalidArgumentError } from "commander";
+import { isDay } from "../core/calendar.js";
 
 const DATE = "(?<date>[0-9]{4}-[0-9]{2}-[0-9]{2})";
 const CLOCK = "(?<minutes>[0-9]{2}:[0-9]{2})(?<seconds>:[0-9]{2}(?:[.,][0-9]{1,9})?)?";
@@ -29,12 +30,6 @@ function zoneOf(zone = "Z"): string {
   if (/^z$/i.test(zone)) return "Z";
   const digits = zone.replace(":", "").padEnd(5, "0");
   return `${digits.slice(0, 3)}:${digits.slice(3)}`;
-}
-
-/** JavaScript takes 30 February for 2 March. */
-function isDay(date: string): boolean {
-  const time = new Date(`${date}T00:00:00Z`);
-  return !Number.isNaN(time.getTime()) && time.toISOString().startsWith(date);
 }
 
 function notATime(): InvalidArgumentError {

@@ -11,6 +11,12 @@ export function isWellFormedTime({ seconds, nanos }: Timestamp): boolean {
   return isInRange && nanos >= 0 && nanos < 1_000_000_000;
 }
 
+/** Whether the calendar has a day such as 2026-02-01: JavaScript takes 30 February for 2 March. */
+export function isDay(date: string): boolean {
+  const time = new Date(`${date}T00:00:00Z`);
+  return !Number.isNaN(time.getTime()) && time.toISOString().startsWith(date);
+}
+
 /** Undefined where there is no time. */
 type TimeOf<T> = T extends number ? Timestamp : undefined;
 

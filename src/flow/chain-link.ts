@@ -156,6 +156,7 @@ export class ChainLink {
       leads,
       isLed,
       failure: this.#failure,
+      storeFailure: this.#leader.failure,
       anchorFailure: this.#anchoring.failure,
       publishFailure: this.#publishing.failure,
       contentAddresses: this.parts.archive.content.addresses(),

@@ -33,6 +33,11 @@ export class Leader {
     return performance.now() < this.#heldUntil;
   }
 
+  /** What writing the lease last failed with: nothing can be stored. Undefined if it did not. */
+  get failure(): string | undefined {
+    return this.#loop.failure;
+  }
+
   start(): void {
     this.#loop.start();
   }

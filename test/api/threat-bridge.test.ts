@@ -226,6 +226,10 @@ describe("threat bridge", function () {
         body: JSON.stringify({ ...THREAT, timestamp: "2026-02-30T25:00:00Z" }),
         says: /timestamp/,
       },
+      "a day that the calendar has not": {
+        body: JSON.stringify({ ...THREAT, timestamp: "2026-02-30T17:00:00Z" }),
+        says: /timestamp/,
+      },
       "a time in 1969": {
         body: JSON.stringify({ ...THREAT, timestamp: "1969-12-31T23:59:59Z" }),
         says: /time/,

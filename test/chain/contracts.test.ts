@@ -100,6 +100,18 @@ for (const [node, start] of Object.entries(NODES)) {
       }
     });
 
+    it("are not taken for empty where the node does not know the log's contract", async () => {
+      for (const contract of [external.evidence, external.sealer]) {
+        try {
+          await chain.lastSealed({ ...contracts, contract });
+          expect.fail("it answered");
+        } catch (error) {
+          expect(error).to.include({ reason: "CHAIN_UNAVAILABLE" });
+          expect(messageOf(error)).to.match(new RegExp(`^${contract} (reverts|does not answer)`));
+        }
+      }
+    });
+
     it("name why any refuses a call", async () => {
       const { admin, sealer } = external;
       const empty = evidenceNamed("a", { digest: ZERO32 });

@@ -255,6 +255,9 @@ describe("When the disk is full", function () {
         reason: "ERROR_REASON_STORAGE_FULL",
       });
       expect((await daemon.grpc.getRecord({ recordId: first })).record?.id).to.equal(first);
+      await hasHealth(daemon, "unhealthy");
+      const { database } = await healthOf(daemon);
+      expect(database.error).to.match(/^the disk under the database is full/);
       rmSync(ballast);
       await until("records are accepted again", () =>
         daemon.grpc.recordEvent(event("a", "after")).then(

@@ -551,7 +551,9 @@ for (const { name: flavour } of databasesOfRun(seed)) {
       const place = ["transaction_hash", "block_number", "block_hash", "block_time", "gas_used"];
       const nothing = place.map((column) => `${column} = null`).join(", ");
       await run(`update batches set ${nothing} where number = ?`, [number]);
-      await run("update operations set state = 'SENT' where kind = 'SEAL' and number = ?", [number]);
+      await run("update operations set state = 'SENT' where kind = 'SEAL' and number = ?", [
+        number,
+      ]);
       await run("update chain_position set block_number = ?", [block - 1]);
       await run("delete from blocks where number >= ?", [block]);
       const asked = web3Chain(chain.url);

@@ -311,8 +311,13 @@ class Fields:
         return None if at == "" else timestamp_of(at)
 
     def details(self) -> dict[str, Any]:
-        """What was not taken."""
-        return {name: plain(value, name) for name, value in self._left.items()}
+        """What was not taken, with what the bot itself calls details among it."""
+        left = dict(self._left)
+        inner = left.get("details")
+        if isinstance(inner, Mapping) and not inner.keys() & left.keys():
+            del left["details"]
+            left.update(inner)
+        return {name: plain(value, name) for name, value in left.items()}
 
 
 EventOf = Callable[[Fields], audit.RecordEventRequest]

@@ -7,7 +7,7 @@ import { RecordFilterSchema } from "../../../gen/ts/anchord/v1/audit_service_pb.
 import type { AuditService } from "../../../gen/ts/anchord/v1/audit_service_pb.js";
 import { RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
 import type { Record as RecordMessage } from "../../../gen/ts/anchord/v1/record_pb.js";
-import { isoSeconds } from "../../core/calendar.js";
+import { isDay, isoSeconds } from "../../core/calendar.js";
 import { hex } from "../../core/bytes.js";
 import { canonicalHash } from "../../core/record.js";
 import { callOptions, RestError } from "./router.js";
@@ -148,13 +148,15 @@ function isFiniteNumber(value: unknown): value is number {
 
 function parseTime(timestamp: unknown): Timestamp {
   try {
-    return fromJson(TimestampSchema, timestamp as string);
+    const time = fromJson(TimestampSchema, timestamp as string);
+    if (isDay(String(timestamp).slice(0, 10))) return time;
   } catch {
-    throw new RestError(
-      400,
-      "timestamp must be ISO 8601 with a time zone, such as 2025-01-31T08:00:00Z",
-    );
+    // as for a day that the calendar has not
   }
+  throw new RestError(
+    400,
+    "timestamp must be ISO 8601 with seconds and a time zone, such as 2025-01-31T08:00:00Z",
+  );
 }
 
 /** The same user, score, duration and timestamp are the same threat, however often it is posted. */

@@ -33,7 +33,12 @@ class Trading(unittest.TestCase):
             self.plugin.record_trade(trade),
             self.plugin.record_order({**TRADE, "id": "O-1", "side": "SELL", "type": "limit", "status": "filled"}),
             self.plugin.record_system_change(
-                {"component": "strategy", "change_type": "config", "user": "kim", "old_value": 1, "new_value": 2}
+                {
+                    "component": "strategy",
+                    "change_type": "config",
+                    "user": "kim",
+                    "details": {"old_value": 1, "new_value": 2},
+                }
             ),
         ]
         mined = self.plugin.force_mine()
