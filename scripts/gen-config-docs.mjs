@@ -10,10 +10,15 @@ const settingRows = Object.entries(REFERENCE).map(([name, { meaning, values, fal
   return `| \`${name}\` | ${meaning} | ${values} | ${byDefault} |`;
 });
 
+/** What else is to be known of a key that is honoured. */
+const NOTES = {
+  db_path: "; name a new file: the plugin's own has tables of another program, and is refused",
+};
+
 const pluginRows = Object.entries(PLUGIN_KEYS).map(([key, plugin]) => {
   const name = key.toUpperCase();
   const what = {
-    honoured: () => `is the setting \`${name}\``,
+    honoured: () => `is the setting \`${name}\`${NOTES[key] ?? ""}`,
     ignored: () => "may say anything",
     "only off": () => {
       const also = plugin.alsoAccepted.map((value) => `, or \`${value}\``).join("");

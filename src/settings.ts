@@ -4,6 +4,7 @@ import {
   contractAddress,
   flag,
   hexKey,
+  isDatabaseUrl,
   isKuboUrl,
   isTcpMultiaddr,
   ladderOf,
@@ -64,8 +65,8 @@ export const settings = z.object({
     .string()
     .regex(/^(mysql|mariadb):\/\//)
     .refine(
-      (url) => URL.canParse(url),
-      "is no address: in user and password write %23 for #, %2F for /",
+      isDatabaseUrl,
+      "is no address: in user and password write %23 for #, %2F for /, %3F for ?",
     )
     .optional()
     .meta({ values: "an address that starts with mysql:// or mariadb://", secret: "password" })

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { isLoopback, loadConfig } from "../src/config.js";
 import { ConfigError } from "../src/config/error.js";
-import { temporaryFolder } from "./support/daemon.js";
+import { startFails, temporaryFolder } from "./support/daemon.js";
 import { repositoryRoot } from "./support/repository.js";
 
 const NINE_LEVELS = "PT0S,PT1S,PT2S,PT3S,PT4S,PT5S,PT6S,PT7S,PT8S";
@@ -117,6 +117,18 @@ describe("configuration", () => {
     ],
     ["a port that is no number", { GRPC_PORT: "http" }, /^GRPC_PORT:/],
     ["a database of another kind", { DATABASE_URL: "postgres://x" }, /^DATABASE_URL:.*mysql/],
+    ...["pa#ss", "pa/ss", "12#34", "12/34", "12?34"].map(
+      (password): [string, NodeJS.ProcessEnv, RegExp] => [
+        `a password in an address with a character to be escaped (${password})`,
+        { DATABASE_URL: `mysql://anchord:${password}@db/anchord` },
+        /^DATABASE_URL: is no address: in user and password write %23 for #, %2F for \/, %3F for \?$/,
+      ],
+    ),
+    [
+      "a file beside a database on a server",
+      { DATABASE_URL: "mysql://anchord@db/anchord", DB_PATH: "anchord.db" },
+      /^DB_PATH: .*DATABASE_URL.*unset one/,
+    ],
     [
       "an address that is none",
       { BLOCKCHAIN_CONTRACT_ADDRESS: "0x12" },
@@ -173,6 +185,24 @@ describe("configuration", () => {
       expect(() => loadConfig(environment)).to.throw(ConfigError, message);
     });
   }
+
+  it("takes addresses of databases whose passwords are escaped", () => {
+    for (const DATABASE_URL of [
+      "mysql://anchord:12%2334@db/anchord",
+      "mariadb://root@127.0.0.1:3306/anchord?connectTimeout=1000",
+    ])
+      expect(loadConfig({ DATABASE_URL })).to.include({ DATABASE_URL });
+  });
+
+  it("ends a start with 2 where the database's address is none, without its password", async () => {
+    const { code, output } = await startFails({
+      DATA_DIR: temporaryFolder(),
+      DATABASE_URL: "mysql://anchord:correct#horse@db/anchord",
+    });
+    expect(code).to.equal(2);
+    expect(output).to.match(/^anchord: DATABASE_URL: is no address/);
+    expect(output).not.to.match(/correct|horse/);
+  });
 
   it("never repeats a secret in its refusal", () => {
     try {

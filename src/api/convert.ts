@@ -8,7 +8,7 @@ import type { BatchSchema } from "../../gen/ts/anchord/v1/batch_pb.js";
 import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import type { RecordSchema } from "../../gen/ts/anchord/v1/record_pb.js";
-import { timeOfMs } from "../core/calendar.js";
+import { knownTime, timeOfMs } from "../core/calendar.js";
 import { hex } from "../core/bytes.js";
 import { bodyOf, canonicalHash, micros, requireJsonBody } from "../core/record.js";
 import type { Body, RecordDraft } from "../core/record.js";
@@ -53,8 +53,8 @@ export function recordOf(
     state,
     subject: entry.subject,
     actor: entry.actor,
-    occurTime: entry.occurTime,
-    acceptTime: entry.acceptTime,
+    occurTime: knownTime(entry.occurTime),
+    acceptTime: knownTime(entry.acceptTime),
     requestId: entry.requestId,
     caller: entry.caller,
     sequence: BigInt(record.seq),

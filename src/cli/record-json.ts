@@ -62,7 +62,8 @@ export function recordLine({
   batchNumber,
   subject,
 }: RecordMessage): string {
-  const time = occurTime === undefined ? "" : timestampDate(occurTime).toISOString();
+  const isKnown = occurTime !== undefined && isWellFormedTime(occurTime);
+  const time = isKnown ? timestampDate(occurTime).toISOString() : "";
   const type = body.case === undefined ? "" : typeOf(body);
   const data = JSON.stringify(dataOf(body));
   return row(WIDTHS, [time, type, stateName(state), `${batchNumber ?? ""}`, subject, data]);

@@ -17,6 +17,11 @@ export function isDay(date: string): boolean {
   return !Number.isNaN(time.getTime()) && time.toISOString().startsWith(date);
 }
 
+/** A time of an entry; undefined where no calendar has it, which an edit may leave. */
+export function knownTime(time: Timestamp | undefined): Timestamp | undefined {
+  return time !== undefined && isWellFormedTime(time) ? time : undefined;
+}
+
 /** Undefined where there is no time. */
 type TimeOf<T> = T extends number ? Timestamp : undefined;
 

@@ -88,3 +88,10 @@ export function isKuboUrl(text: string): boolean {
     return false;
   }
 }
+
+/** Whether it is the address of a database; what was to be escaped in user or password ends those too soon. */
+export function isDatabaseUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { pathname, search, hash } = new URL(text);
+  return !/[@#]/.test(pathname + search + hash);
+}

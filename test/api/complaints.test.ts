@@ -1,18 +1,23 @@
 import { connect } from "node:net";
+import { join } from "node:path";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { expect } from "chai";
+import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import { SLAService } from "../../gen/ts/anchord/v1/sla_service_pb.js";
 import { hex, sha256 } from "../../src/core/bytes.js";
 import { startDaemon, temporaryFolder } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
-import { GRPC_DOOR } from "../support/doors.js";
+import { DOORS, GRPC_DOOR } from "../support/doors.js";
 import type { AuditClient } from "../support/doors.js";
 import { stagedBy } from "../support/evidence.js";
 import { startExternalChain } from "../support/external-chain.js";
 import type { ExternalChain } from "../support/external-chain.js";
 import { startRelay } from "../support/relay.js";
 import type { Relay } from "../support/relay.js";
+import { repositoryRoot } from "../support/repository.js";
+import { run } from "../support/run.js";
 import { withDatabase } from "../support/tables.js";
 import { until } from "../support/until.js";
 
@@ -137,6 +142,13 @@ describe("complaint management", function () {
 
   const edit = (statement: string, values: readonly unknown[] = []) =>
     withDatabase({ DATA_DIR: dataDir }, (sql) => sql(statement, values));
+
+  /** Runs a command of the command line as a client of the daemon. */
+  const anchord = (...args: string[]) =>
+    run(process.execPath, [
+      ...[join(repositoryRoot, "bin/anchord.js"), ...args],
+      ...["--server", `localhost:${daemon.grpcPort}`, "--token", TOKEN],
+    ]);
 
   it("follow a complaint from its creation to its evidence, each step proven by the chain", async () => {
     const id = await newComplaint();
@@ -404,7 +416,7 @@ describe("complaint management", function () {
     // All of them are made before the auditor may have anything to find.
     const complaints: string[] = [];
     before(async () => {
-      for (let i = 0; i < 3; i++) {
+      for (let i = 0; i < 4; i++) {
         const id = await newComplaint();
         await record(id, "STATUS_UPDATED");
         await record(id, "RESOLVED");
@@ -431,6 +443,52 @@ describe("complaint management", function () {
         verified_on_chain: false,
       });
       expect((await statusOf(id))["blockchain_verified"]).to.equal(false);
+    });
+
+    it("a time that no calendar has", async () => {
+      const id = complaints[3]!;
+      const { seq, entry } = (await rowsOf(id))[1]!;
+      const edited = fromBinary(EntrySchema, Buffer.from(entry as string, "hex"));
+      edited.occurTime!.seconds = 10n ** 15n;
+      await edit("update records set entry = ? where seq = ?", [
+        Buffer.from(toBinary(EntrySchema, edited)),
+        seq,
+      ]);
+      const trail = await trailOf(id);
+      expect(trail.map(({ verified_on_chain }) => verified_on_chain)).to.deep.equal([
+        true,
+        false,
+        true,
+      ]);
+      expect(trail[1]?.timestamp).to.equal(null);
+      const { status, body } = await get(id, "status/");
+      expect([status, body["blockchain_verified"]]).to.deep.equal([200, false]);
+      expect((body["events"] as Shown[])[1]?.timestamp).to.equal(null);
+
+      const subject = `complaint/${id}`;
+      for (const door of DOORS) {
+        const { records } = await door.client(daemon, TOKEN).getTrail({ subject });
+        expect(records.map(({ occurTime }) => occurTime === undefined)).to.deep.equal([
+          ...[false, true, false],
+        ]);
+      }
+      const json = async (code: number, ...args: string[]) => {
+        const ended = await anchord(...args);
+        expect(ended.code, ended.stderr).to.equal(code);
+        return JSON.parse(ended.stdout) as Record<string, unknown>;
+      };
+      const records = await json(0, "get-audit-trail", "--subject", subject);
+      const [, shown] = records as unknown as Record<string, unknown>[];
+      expect(shown).to.include({ sequence: seq, timestamp: null });
+      const table = await anchord("get-audit-trail", "--subject", subject, "--format", "table");
+      expect([table.code, table.stdout.split("\n").length], table.stderr).to.deep.equal([0, 5]);
+      const block = await json(0, "get-block", "--index", String(shown?.["block_index"]));
+      expect(block["data"]).to.deep.include(shown);
+      const report = await json(1, "generate-report", "--detailed");
+      const { problems } = report["integrity"] as { problems: { sequence: number }[] };
+      expect(problems.map(({ sequence }) => sequence)).to.include(seq);
+      const verified = await json(1, "verify-chain");
+      expect(verified["is_valid"]).to.equal(false);
     });
 
     it("a deleted row", async () => {

@@ -40,7 +40,11 @@ interface Report {
   readonly integrity: {
     readonly verdict: string;
     readonly records_checked: number;
-    readonly problems: readonly { readonly column: string; readonly record_id: string }[];
+    readonly problems: readonly {
+      readonly batch_number: number;
+      readonly column: string;
+      readonly record_id: string;
+    }[];
   };
   readonly gas_by_month: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly gas_unknown_transactions: number;
@@ -332,6 +336,46 @@ print(json.dumps(list(csv.DictReader(io.StringIO(text, newline="")))))`;
       expect(text).to.include("Broken: the database does not agree with the chain");
       const unchecked = await generate({ skipIntegrityCheck: true });
       expect(unchecked.summary.verdict).to.equal(IntegrityVerdict.NOT_CHECKED);
+    });
+
+    it("are written where a batch has a block time that no calendar has, and the daemon goes on", async () => {
+      await change((trx) =>
+        trx
+          .updateTable("batches")
+          .set({ block_time: 9_000_000_000_000_000 })
+          .where("number", "=", 1)
+          .execute(),
+      );
+      const written = async (format: string) => {
+        const { code, stdout, stderr } = await run(process.execPath, [
+          ...[ANCHORD, "generate-report", "--server", `localhost:${daemon.grpcPort}`],
+          ...["--detailed", "--format", format],
+        ]);
+        expect(code, stderr).to.equal(1);
+        expect(stderr).to.match(/^BROKEN: database and chain do not agree/);
+        return stdout;
+      };
+      const report = JSON.parse(await written("json")) as Report;
+      const columns = report.integrity.problems.map(({ batch_number, column }) => [
+        batch_number,
+        column,
+      ]);
+      expect(columns).to.deep.include([1, "batches.block_time"]);
+      expect(report.transactions).to.have.length(report.transaction_count);
+      const page = await written("html");
+      expect(page)
+        .to.include("batches.block_time")
+        .and.to.match(/<\/html>\n$/);
+      const rows = (await written("csv")).trim().split("\r\n");
+      expect(rows).to.have.length(1 + report.transaction_count);
+      for (const door of DOORS) {
+        const client = door.client(daemon);
+        const { batch } = await client.getBatch({ batch: { case: "number", value: 1n } });
+        expect(batch?.anchor?.blockTime?.seconds).to.equal(253_402_300_799n);
+        expect((await client.listRecords({})).records).to.not.be.empty;
+        await client.getStats({});
+      }
+      expect((await fetch(`${daemon.url}/health`)).status).to.be.oneOf([200, 503]);
     });
   });
 }

@@ -5,7 +5,7 @@ import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import { readDeployment } from "../../src/chain/deploy.js";
 import { createSigner } from "../../src/chain/signer.js";
 import { web3Chain } from "../../src/chain/web3.js";
-import { startDaemon } from "../support/daemon.js";
+import { startDaemon, temporaryFolder } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
 import { expectWhole } from "../support/log-checks.js";
 import { withDatabase } from "../support/tables.js";
@@ -44,6 +44,26 @@ describe("The embedded chain", () => {
     const answer = await ask("eth_chainId", { origin: "http://elsewhere.example" });
     expect(answer.status).to.equal(403);
     expect(answer.headers.get("access-control-allow-origin")).to.equal(null);
+  });
+});
+
+describe("An embedded chain whose folder is relative to where the service runs", function () {
+  this.timeout(120_000);
+
+  it("gets its contracts there, and has records anchored", async () => {
+    const cwd = temporaryFolder();
+    const daemon = await startDaemon({ DATA_DIR: "data" }, { cwd });
+    try {
+      const { state } = await daemon.grpc.recordEvent({
+        subject: "a",
+        body: { case: "custom", value: { type: "test" } },
+        waitFor: RecordState.ANCHORED,
+      });
+      expect(state).to.be.at.least(RecordState.ANCHORED);
+      expect(readDeployment(join(cwd, "data/chain/contracts"), 1337n)).to.include.keys("contract");
+    } finally {
+      await daemon.stop();
+    }
   });
 });
 

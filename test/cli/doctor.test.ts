@@ -151,6 +151,19 @@ describe("anchord doctor", function () {
     expect(findings.get("log")?.advice).to.match(/anchord rebuild/);
   });
 
+  it("tells a database of another program", async () => {
+    const DATA_DIR = temporaryFolder();
+    await withDatabase({ DATA_DIR }, (sql) => sql("create table blocks (nonce integer)"));
+    const { code, findings } = await doctor({ ...settings, DATA_DIR });
+    expect(code).to.equal(1);
+    expect(findings.get("database")).to.deep.equal({
+      check: "database",
+      outcome: "FAIL",
+      found: "the database has tables of another program (blocks)",
+      advice: "set DB_PATH, or DATABASE_URL, to one of its own",
+    });
+  });
+
   it("starts nothing where there is nothing yet", async () => {
     const DATA_DIR = join(temporaryFolder(), "none");
     const { code, stdout } = await doctor({ DATA_DIR }, "table");

@@ -11,6 +11,7 @@ import {
 import { startDaemon, temporaryFolder } from "../support/daemon.js";
 import type { Daemon } from "../support/daemon.js";
 import { GRPC_DOOR } from "../support/doors.js";
+import { startExternalChain } from "../support/external-chain.js";
 import { repositoryRoot } from "../support/repository.js";
 import { run } from "../support/run.js";
 import type { Ended } from "../support/run.js";
@@ -220,5 +221,24 @@ describe("the trading bot's command line", function () {
     const stats = await anchord(["get-stats"]);
     expect(stats.code).to.equal(1);
     expect(JSON.parse(stats.stdout)).to.include({ is_valid: false });
+  });
+});
+
+describe("the trading bot's command line, where the chain is away", function () {
+  this.timeout(120_000);
+
+  it("says what the service says of it, and ends with 4", async () => {
+    const chain = await startExternalChain();
+    const daemon = await startDaemon({ ...chain.environment, DATA_DIR: temporaryFolder() });
+    try {
+      await chain.stop();
+      const args = [ANCHORD, "verify-chain", "--server", `localhost:${daemon.grpcPort}`];
+      const { code, stdout, stderr } = await run(process.execPath, args);
+      expect([code, stdout], stderr).to.deep.equal([4, ""]);
+      expect(stderr).to.match(/^UNREACHABLE: .*chain.*\n$/);
+      expect(stderr).not.to.match(/running|--server|localhost/);
+    } finally {
+      await daemon.kill();
+    }
   });
 });

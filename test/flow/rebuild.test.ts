@@ -1,4 +1,12 @@
-import { cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -230,6 +238,13 @@ describe("A database that was thrown away", function () {
       };
       await expectRebuilt(empty, log.dump);
       expect(existsSync(join(empty.DATA_DIR, "ipfs", "blocks")), "blocks are kept").to.equal(true);
+    });
+
+    it("comes back into a file for its owner alone", async () => {
+      const there = elsewhere(settings);
+      const umask = process.umask(0o022);
+      await rebuild(there).finally(() => process.umask(umask));
+      expect(statSync(join(there.DATA_DIR, "anchord.db")).mode & 0o777).to.equal(0o600);
     });
 
     it("comes back as far as there are blocks; the same command goes on once there are all", async () => {

@@ -99,6 +99,20 @@ describe("a report's charts", () => {
       [5, 0, 2, 0],
     ]);
   });
+
+  it("end with the calendar", () => {
+    const gas = { seals: 5, evidence: 0, deadlines: 0, escalations: 0 };
+    const { periods } = gasOverTime([
+      { month: "9999-11", ...gas },
+      { month: "9999-12", ...gas },
+    ]);
+    expect(periods.map(({ label }) => label)).to.deep.equal(["9999-11", "9999-12"]);
+    const { unit } = gasOverTime([
+      { month: "2026-11", ...gas },
+      { month: "9999-12", ...gas },
+    ]);
+    expect(unit).to.equal("year");
+  });
 });
 
 describe("a report as a page", () => {

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { expect } from "chai";
+import type { Kysely } from "kysely";
 import { AnchordError } from "../../src/core/errors.js";
 import { hex, sha256, ZERO32 } from "../../src/core/bytes.js";
 import type { Purpose } from "../../src/core/operation.js";
@@ -41,6 +42,7 @@ import {
 import type { RecordQuery } from "../../src/store/records.js";
 import { requestsOfCaller } from "../../src/store/requests.js";
 import { requestedSeal, requestSeal } from "../../src/store/seal-request.js";
+import type { Tables } from "../../src/store/tables.js";
 import { temporaryFolder } from "../support/daemon.js";
 import { sharedMysql } from "../support/mysql.js";
 import { randomOf, seedOfRun } from "../support/random.js";
@@ -568,6 +570,54 @@ for (const { flavour, target } of FLAVOURS) {
           expect(holder.startsWith(String(isFresh))).to.equal(true);
           if (isFresh) expect(held).to.equal(1);
         }
+      });
+    });
+
+    describe("a query with an order", () => {
+      const TIMES = [3, 1, 4, 2, 0];
+      const byTime = ["2", "0", "3", "1", "4"]; // the latest first
+
+      beforeEach(async () => {
+        const actors = TIMES.map((occurTime, i) => record({ actor: String(i), occurTime }));
+        await database.append([unit(...actors)]);
+      });
+
+      const actorsOf = (rows: readonly { actor: string | Uint8Array }[]) =>
+        rows.map(({ actor }) => Buffer.from(actor as string).toString());
+
+      it("comes back in it, by a column that is not selected, as far as its limit", async () => {
+        const query = (db: Kysely<Tables>) =>
+          db.selectFrom("records").select("actor").orderBy("occur_time", "desc");
+        const all = await database.read((db) => query(db).execute());
+        expect(actorsOf(all)).to.deep.equal(byTime);
+        const some = await database.read((db) => query(db).limit(3).offset(1).execute());
+        expect(actorsOf(some)).to.deep.equal(byTime.slice(1, 4));
+      });
+
+      it("comes back in it through joins", async () => {
+        const query = (db: Kysely<Tables>) =>
+          db
+            .selectFrom("records")
+            .innerJoin("records as other", "other.subject", "records.subject")
+            .leftJoin("leaves", "leaves.seq", "records.seq")
+            .where("other.seq", "=", 0)
+            .select(["records.actor", "leaves.leaf"])
+            .orderBy("records.occur_time", "desc");
+        const all = await database.read((db) => query(db).execute());
+        expect(actorsOf(all)).to.deep.equal(byTime);
+        const some = await database.read((db) => query(db).limit(2).execute());
+        expect(actorsOf(some)).to.deep.equal(byTime.slice(0, 2));
+      });
+
+      it("comes back in it through unions", async () => {
+        const part = (db: Kysely<Tables>, sign: "<" | ">=") =>
+          db.selectFrom("records").select(["actor", "occur_time"]).where("seq", sign, 2);
+        const query = (db: Kysely<Tables>) =>
+          part(db, ">=").unionAll(part(db, "<")).orderBy("occur_time", "desc");
+        const all = await database.read((db) => query(db).execute());
+        expect(actorsOf(all)).to.deep.equal(byTime);
+        const some = await database.read((db) => query(db).limit(4).execute());
+        expect(actorsOf(some)).to.deep.equal(byTime.slice(0, 4));
       });
     });
 

@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import { expect } from "chai";
 import { CompiledQuery } from "kysely";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
+import { Misconfigured } from "../../src/core/errors.js";
 import { chainPosition, followedBlocks, storedIdentity } from "../../src/store/chain-position.js";
 import { findBatch, progress } from "../../src/store/batches.js";
 import { openDatabase } from "../../src/store/database.js";
@@ -13,10 +14,11 @@ import { feedBounds, feedRows } from "../../src/store/feed.js";
 import { migrate } from "../../src/store/migrations.js";
 import { minedOperation, waitingOperation } from "../../src/store/operations.js";
 import { logLength } from "../../src/store/records.js";
-import { startDaemon, temporaryFolder } from "../support/daemon.js";
+import { startDaemon, startFails, temporaryFolder } from "../support/daemon.js";
 import { DATABASES } from "../support/databases.js";
 import { startExternalChain } from "../support/external-chain.js";
 import { expectWhole, healthOf, sealed } from "../support/log-checks.js";
+import { rebuild } from "../support/rebuild.js";
 import { repositoryRoot } from "../support/repository.js";
 
 const run = promisify(execFile);
@@ -218,6 +220,61 @@ for (const { name, settings } of DATABASES) {
       const made = openDatabase(empty);
       expect(await logLength(made)).to.equal(0);
       await made.close();
+    });
+  });
+
+  describe(`A database of another program, on ${name}`, function () {
+    this.timeout(120_000);
+
+    const REFUSAL =
+      "the database has tables of another program (blocks): set DB_PATH, or DATABASE_URL, to one of its own";
+    const ROWS = [7, 8, 9].map((nonce, block_index) => ({ block_index, nonce }));
+    let environment: Record<string, string> & { DATA_DIR: string };
+    let database: Database;
+
+    beforeEach(async function () {
+      const found = await settings();
+      if (found === undefined) return this.skip();
+      environment = { ...found, DATA_DIR: temporaryFolder() };
+      database = openDatabase(targetOf(environment, environment.DATA_DIR));
+      await execute(
+        database,
+        "create table blocks (block_index integer primary key, nonce integer)",
+      );
+      for (const { block_index, nonce } of ROWS)
+        await execute(database, "insert into blocks values (?, ?)", [block_index, nonce]);
+    });
+
+    afterEach(async () => {
+      await database?.close();
+    });
+
+    async function expectUntouched(): Promise<void> {
+      const rows = await execute(database, "select * from blocks order by block_index");
+      expect(rows.map((row) => ({ ...row }))).to.deep.equal(ROWS);
+      const tables = await database.schema.introspection.getTables({
+        withInternalKyselyTables: true,
+      });
+      expect(tables.map((table) => table.name)).to.deep.equal(["blocks"]);
+    }
+
+    it("is not brought up to date", async () => {
+      const error = await migrate(database).catch((thrown: unknown) => thrown);
+      expect(error).to.be.instanceOf(Misconfigured).with.property("message", REFUSAL);
+      await expectUntouched();
+    });
+
+    it("is refused by `anchord start`", async () => {
+      const { code, output } = await startFails(environment);
+      expect(code, output).to.equal(2);
+      expect(output).to.include(`anchord: ${REFUSAL}\n`);
+      await expectUntouched();
+    });
+
+    it("is refused by `anchord rebuild`", async () => {
+      const { code, stderr } = await rebuild(environment);
+      expect([code, stderr]).to.deep.equal([2, `anchord: ${REFUSAL}\n`]);
+      await expectUntouched();
     });
   });
 

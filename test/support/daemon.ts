@@ -75,9 +75,12 @@ process.once("exit", () => {
 
 /**
  * Starts a daemon on free ports, off the IPFS network unless told, since that takes a third of its start.
- * Without DATA_DIR it gets a data folder with a migrated chain.
+ * Without DATA_DIR it gets a data folder with a migrated chain. It runs in the folder `cwd`, where one is given.
  */
-export async function startDaemon(environment: Record<string, string> = {}): Promise<Daemon> {
+export async function startDaemon(
+  environment: Record<string, string> = {},
+  { cwd }: { readonly cwd?: string } = {},
+): Promise<Daemon> {
   const dataDir = environment["DATA_DIR"] ?? (await migratedDataDir());
   const child = spawn(process.execPath, [join(repositoryRoot, "bin/anchord.js"), "start"], {
     env: {
@@ -91,6 +94,7 @@ export async function startDaemon(environment: Record<string, string> = {}): Pro
       ...environment,
       DATA_DIR: dataDir,
     },
+    cwd,
     stdio: ["ignore", "pipe", "pipe"],
   });
   const pid = child.pid as number;

@@ -7,7 +7,7 @@ import type {
 import { EntrySchema } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import type { Entry } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import { ContentState } from "../../../gen/ts/anchord/v1/record_pb.js";
-import { timeOfMs, timeOfSeconds } from "../../core/calendar.js";
+import { knownTime, timeOfMs, timeOfSeconds } from "../../core/calendar.js";
 import { hex, hex0x } from "../../core/bytes.js";
 import { bodyOf } from "../../core/record.js";
 import type { Body } from "../../core/record.js";
@@ -86,8 +86,8 @@ function evidenceMessage(
     mediaType,
     derivedFrom,
     actor: entry.actor,
-    occurTime: entry.occurTime,
-    acceptTime: entry.acceptTime,
+    occurTime: knownTime(entry.occurTime),
+    acceptTime: knownTime(entry.acceptTime),
     state: stateIn(anchor?.blockNumber, finalNumber),
     anchor: anchor && anchorMessage(anchor),
     failure: (isFailing ? failures.get(group) : undefined) ?? "",
