@@ -26,6 +26,9 @@ export interface LoadedConfig {
 /** The file that is read where none is named. */
 const DEFAULT_FILE = "config.yaml";
 
+/** Settings of the same key: one in the environment stands before both in the file. */
+const KEY_SETTINGS: readonly SettingName[] = ["PRIVATE_KEY", "PRIVATE_KEY_FILE"];
+
 /** Reads and checks environment and configuration file. Throws ConfigError. */
 export function loadConfig(environment?: NodeJS.ProcessEnv, options?: ConfigOptions): Config {
   return loadSettings(environment, options).config;
@@ -39,8 +42,9 @@ export function loadSettings(
   const given = new Map(fromEnvironment(environment));
   const source = file === undefined ? (given.get("CONFIG_FILE") ?? defaultFile()) : named(file);
   if (source !== undefined) {
+    const hasKey = KEY_SETTINGS.some((name) => given.has(name));
     for (const [name, setting] of readConfigFile(source.text)) {
-      if (!given.has(name)) given.set(name, setting);
+      if (!given.has(name) && !(hasKey && KEY_SETTINGS.includes(name))) given.set(name, setting);
     }
     given.set("CONFIG_FILE", source);
   }
@@ -128,6 +132,12 @@ function checkTogether(config: Config, given: GivenSettings, needsKey: boolean):
     throw new ConfigError(`${labelOf(given, name)}: ${message}`);
   };
   checkDoors(config, refuse);
+  if (config.PORT === config.GRPC_PORT && config.PORT !== 0) {
+    const [name, other] = given.has("GRPC_PORT")
+      ? (["GRPC_PORT", "PORT"] as const)
+      : (["PORT", "GRPC_PORT"] as const);
+    refuse(name, `${config.PORT} is also ${other}: each door needs a port of its own`);
+  }
   if (config.IPFS_API_URL !== undefined) {
     for (const name of FOR_EMBEDDED_IPFS) {
       if (!given.has(name)) continue;

@@ -353,7 +353,9 @@ export const settings = z.object({
     .pipe(z.enum(LEVELS))
     .default("info")
     .meta({ values: `one of ${LEVELS.join(", ")}, warning, critical`, fallback: "info" })
-    .describe("Least severe log lines that are written, as JSON, to standard error. In any case."),
+    .describe(
+      "Least severe log lines that are written, as JSON, to standard error. Upper or lower case.",
+    ),
   LOG_TO_FILE: flag(false).describe("Whether log lines are written to LOG_FILE as well."),
   LOG_FILE: z
     .string()

@@ -45,6 +45,21 @@ describe("the configuration file", () => {
     expect(loadConfig({ CONFIG_FILE }).PORT).to.equal(2);
   });
 
+  it("has its key replaced by the environment's, however each of them is given", () => {
+    const [ours, theirs] = ["a1".repeat(32), "b2".repeat(32)];
+    const keyFile = join(folder, "key");
+    writeFileSync(keyFile, ours);
+    const external = `blockchain_rpc_url: http://node:8545
+blockchain_contract_address: "0x${"0".repeat(40)}"
+`;
+    const byKey = load(`${external}private_key_file: /none`, { PRIVATE_KEY: ours });
+    expect(byKey.PRIVATE_KEY).to.equal(ours);
+    const byFile = load(`${external}private_key: "${theirs}"`, { PRIVATE_KEY_FILE: keyFile });
+    expect(byFile.PRIVATE_KEY).to.equal(ours);
+    const both = `${external}private_key: "${theirs}"\nprivate_key_file: ${keyFile}`;
+    expect(refusal(both)).to.match(/private_key: unset it, or PRIVATE_KEY_FILE/);
+  });
+
   it("takes lists, numbers and truths as YAML has them, and digits as they stand there", () => {
     const config = load(`# of the bot
 record_types: [trade, order]

@@ -166,6 +166,8 @@ describe("configuration", () => {
     ["gas for no escalation", { SLA_MAX_GAS: "59999" }, /^SLA_MAX_GAS:/],
     ["more gas than a block has", { SLA_MAX_GAS: "30000001" }, /^SLA_MAX_GAS:/],
     ["a key without a node", { PRIVATE_KEY: "1".repeat(64) }, /^PRIVATE_KEY:.*BLOCKCHAIN_RPC_URL/],
+    ["two doors on one port", { PORT: "7000", GRPC_PORT: "7000" }, /^GRPC_PORT: 7000 is also PORT/],
+    ["a door on the other's default", { PORT: "50051" }, /^PORT: 50051 is also GRPC_PORT/],
     ["an open door without tokens", { HOST: "0.0.0.0" }, /^HOST:.*API_TOKENS/],
     ["an open door by IPv6 without tokens", { HOST: "::" }, /^HOST:.*API_TOKENS/],
     ["no pause between looks", { POLL_INTERVAL_MS: "0" }, /^POLL_INTERVAL_MS: .*from 10/],

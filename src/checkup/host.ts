@@ -78,6 +78,10 @@ function secrecyFinding(config: Config): Promise<Finding> {
 function diskFinding({ DATA_DIR }: Config): Promise<Finding> {
   return look("disk", "check DATA_DIR", async () => {
     const { bavail, blocks, bsize } = await statfs(existing(DATA_DIR));
+    if (blocks === 0) {
+      const advice = "set DATA_DIR to a folder on a disk: files would be refused";
+      return fail("disk", `${DATA_DIR} is on a file system that has no room`, advice);
+    }
     const [free, reserve] = [bavail * bsize, diskReserve(blocks * bsize)];
     const share = Math.round((bavail / blocks) * 100);
     const found = `${Math.floor(free / MIB)} MiB free under ${DATA_DIR}, ${share} %`;

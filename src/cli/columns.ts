@@ -1,17 +1,23 @@
 import type { JsonValue } from "@bufbuild/protobuf";
 import { printable } from "./printable.js";
 
-/**
- * A line of columns of these widths, safe to show on a terminal, and cut at its edge; the last one has no
- * width.
- */
+/** A line of columns of these widths, safe to show on a terminal; the last one has no width. */
 export function row(widths: readonly number[], cells: readonly string[]): string {
-  const line = cells.map((cell, i) => printable(cell).padEnd(widths[i] ?? 0)).join(" ");
-  return `${cut(line.trimEnd(), process.stdout.columns ?? Infinity)}\n`;
+  return `${lineOf(widths, cells)}\n`;
 }
 
-function cut(line: string, width: number): string {
-  return line.length <= width ? line : `${line.slice(0, width - 1)}…`;
+/** Such a line whose last column is a sample of what JSON has in full: it is cut at the edge of the terminal. */
+export function cutRow(widths: readonly number[], cells: readonly string[]): string {
+  const line = lineOf(widths, cells);
+  const width = process.stdout.columns ?? Infinity;
+  return `${line.length <= width ? line : `${line.slice(0, width - 1)}…`}\n`;
+}
+
+function lineOf(widths: readonly number[], cells: readonly string[]): string {
+  return cells
+    .map((cell, i) => printable(cell).padEnd(widths[i] ?? 0))
+    .join(" ")
+    .trimEnd();
 }
 
 /** The members of an object, each on a line, safe to show on a terminal. */

@@ -5,10 +5,9 @@ import type { Config } from "../config.js";
 import { messageOf } from "../core/errors.js";
 import { configOption, formatOption } from "./arguments.js";
 import type { ConfigFileOption, Format } from "./arguments.js";
-import { jsonLine } from "./columns.js";
+import { jsonLine, row } from "./columns.js";
 import { ExitCode } from "./exit-code.js";
 import { afterHelp } from "./help.js";
-import { printable } from "./printable.js";
 
 interface Options extends ConfigFileOption {
   readonly format: Format;
@@ -74,7 +73,6 @@ function print(finding: Finding, format: Format): void {
     return;
   }
   const { outcome, check, found, advice } = finding;
-  const line = (cells: string[]) => cells.map((cell, i) => printable(cell).padEnd(WIDTHS[i] ?? 0));
-  process.stdout.write(`${line([outcome, check, found]).join(" ")}\n`);
-  if (advice !== "") process.stdout.write(`${line(["", "", `-> ${advice}`]).join(" ")}\n`);
+  process.stdout.write(row(WIDTHS, [outcome, check, found]));
+  if (advice !== "") process.stdout.write(row(WIDTHS, ["", "", `-> ${advice}`]));
 }

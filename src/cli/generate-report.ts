@@ -9,7 +9,7 @@ import { auditClient } from "./pages.js";
 import { withProgress } from "./progress-bar.js";
 import { reporting, withServer } from "./server.js";
 import type { ServerOptions } from "./server.js";
-import { parseTime } from "./time.js";
+import { parseTime, requirePeriod } from "./time.js";
 import { writeOutput } from "./write-output.js";
 import type { Output } from "./write-output.js";
 
@@ -70,6 +70,7 @@ neither --format nor the name of --output says otherwise. docs/reports.md has th
 }
 
 async function generateReport(options: Options): Promise<number> {
+  requirePeriod(options);
   const summary = await writeOutput(options.output, { replace: true }, async (output) => {
     const ended = new AbortController(); // what nobody reads to its end would keep the process alive
     try {

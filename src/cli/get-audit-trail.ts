@@ -14,7 +14,7 @@ import { auditClient, recordPages } from "./pages.js";
 import type { AuditClient } from "./pages.js";
 import { recordHeader, recordJson, recordLine } from "./record-json.js";
 import type { BlockPlace } from "./record-json.js";
-import { parseTime } from "./time.js";
+import { parseTime, requirePeriod } from "./time.js";
 import { withOutput } from "./with-output.js";
 import type { OutputOptions } from "./with-output.js";
 
@@ -53,6 +53,7 @@ export function getAuditTrailCommand(): Command {
 }
 
 async function write(output: Output, options: Options): Promise<number> {
+  requirePeriod(options);
   const client = auditClient(options);
   if (options.format === "json") {
     await jsonArray(output, placed(client, options));

@@ -1,4 +1,12 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname } from "node:path";
 import { toJson } from "@bufbuild/protobuf";
 import type { JsonObject, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
@@ -11,6 +19,7 @@ import type {
   SubscribeEventsResponse,
 } from "../../gen/ts/anchord/v1/event_service_pb.js";
 import { ErrorInfoSchema } from "../../gen/ts/google/rpc/error_details_pb.js";
+import { messageOf } from "../core/errors.js";
 import { formatOption, positive } from "./arguments.js";
 import type { Format } from "./arguments.js";
 import { jsonLine } from "./columns.js";
@@ -18,7 +27,7 @@ import { eventHeader, eventLine, kindName } from "./event-line.js";
 import { ExitCode } from "./exit-code.js";
 import { afterHelp, CLIENT_CODES } from "./help.js";
 import { printable } from "./printable.js";
-import { connectServer, reportFailure, withServer } from "./server.js";
+import { connectServer, reportFailure, reporting, withServer } from "./server.js";
 import type { ServerOptions } from "./server.js";
 
 interface Options extends ServerOptions {
@@ -80,14 +89,14 @@ come twice, with the same "key".`,
       }),
     );
   return withServer(command).action(async (options: Options) => {
-    process.exit(await listen(options));
+    process.exit(await reporting(options, () => listen(options)));
   });
 }
 
 async function listen(options: Options): Promise<number> {
   const client = createClient(EventService, connectServer(options));
   const { subscription = "", cursorFile, format } = options;
-  let cursor = cursorFile !== undefined && existsSync(cursorFile) ? readCursor(cursorFile) : "";
+  let cursor = cursorFile === undefined ? "" : readCursor(cursorFile);
   let left = options.limit ?? Infinity;
   let connected = false;
   if (format === "table") process.stdout.write(eventHeader());
@@ -151,8 +160,14 @@ function withCursor(event: Event, cursor: string | undefined): JsonObject {
   return cursor === undefined ? json : { ...json, cursor };
 }
 
+/** The cursor in a file; empty where there is no file yet. Throws InvalidArgumentError where none can be kept. */
 function readCursor(file: string): string {
-  return readFileSync(file, "utf8").trim();
+  try {
+    accessSync(dirname(file), constants.W_OK);
+    return existsSync(file) ? readFileSync(file, "utf8").trim() : "";
+  } catch (error) {
+    throw new InvalidArgumentError(`${file} cannot be read and written: ${messageOf(error)}`);
+  }
 }
 
 /** In one step, so that a reader never finds half a cursor. */

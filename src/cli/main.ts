@@ -53,13 +53,30 @@ function version(): string {
   return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
 }
 
-/** What was typed; `help` with a command is that command with --help. */
+/** What was typed; `help` before the name of a command, or within it, is that command with --help. */
 function typed(): string[] {
-  const [first = "", ...rest] = process.argv.slice(2);
-  return first === "help" && rest.length > 0 ? [...rest, "--help"] : process.argv.slice(2);
+  const at = words.indexOf("help");
+  const names = words.filter((_, i) => i !== at);
+  if (at === 0 ? names.length === 0 : at !== 1 || !hasCommands(words[0])) return words;
+  return isCommand(names) ? [...names, "--help"] : names;
 }
 
-const words = typed();
+function hasCommands(name: string | undefined): boolean {
+  return program.commands.some((each) => each.name() === name && each.commands.length > 0);
+}
+
+/** Whether there is a command of these names; one that has no others below it is not asked about its arguments. */
+function isCommand(names: readonly string[]): boolean {
+  let command: Command | undefined = program;
+  for (const name of names) {
+    if (command.commands.length === 0) return true;
+    command = command.commands.find((each) => each.name() === name);
+    if (command === undefined) return false;
+  }
+  return true;
+}
+
+const words = process.argv.slice(2);
 const program = new Command("anchord")
   .description("An immutable audit trail on an EVM chain.")
   .version(version())
@@ -72,7 +89,7 @@ const program = new Command("anchord")
   .showHelpAfterError("(add --help to see what it takes)")
   .addHelpText("after", HELP)
   .exitOverride(endUsage);
-await addCommands(program, words[0] ?? "");
+await addCommands(program, words.find((word) => word !== "help") ?? "");
 adopt(program);
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -83,7 +100,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 try {
-  await program.parseAsync(words, { from: "user" });
+  await program.parseAsync(typed(), { from: "user" });
 } catch (error) {
   process.stderr.write(`anchord: ${printable(messageOf(error))}\n`);
   process.exit(exitCodeOf(error));

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import type { Config } from "../config.js";
+import type { LoadedConfig } from "../config.js";
 import type { RebuildProgress } from "../main.js";
 import { configOption, textFormatOption } from "./arguments.js";
 import type { ConfigFileOption, TextFormat } from "./arguments.js";
@@ -57,10 +57,13 @@ async function rebuild({ config: file, format }: Options, bar: Progress): Promis
     bar.show(batches, batchesTotal, `batch ${batches} of ${batchesTotal}, ${records} records`);
   };
   process.umask(0o077); // as `anchord start`
-  let config: Config | undefined;
+  let loaded: LoadedConfig | undefined;
   try {
-    const { loadConfig } = await import("../config.js");
-    config = loadConfig(undefined, { file, needsKey: false });
+    const { loadSettings } = await import("../config.js");
+    loaded = loadSettings(undefined, { file, needsKey: false });
+    const { makeDataDir } = await import("../config/data-dir.js");
+    makeDataDir(loaded);
+    const { config } = loaded;
     const { startEmbedded } = await import("../chain/embedded.js");
     const embedded = config.BLOCKCHAIN_RPC_URL === undefined ? startEmbedded(config) : undefined;
     embedded?.catch(() => undefined); // whoever waits for it reports it
@@ -70,6 +73,6 @@ async function rebuild({ config: file, format }: Options, bar: Progress): Promis
     process.stdout.write(format === "json" ? jsonLine({ batches, records }) : text);
     return ExitCode.ok;
   } catch (error) {
-    return reportStartFailure(error, config);
+    return reportStartFailure(error, loaded?.config);
   }
 }

@@ -45,11 +45,27 @@ const BY_USER: ReadonlySet<string> = new Set(["system_change", "config_change"])
 /** Numbers that may be left out, since 0 then says what is meant. */
 const MAY_BE_ABSENT: ReadonlySet<string> = new Set(["order.price"]);
 
+/** Types that nobody records by their names, and what does it. */
+const NOT_BY_NAME: Readonly<Record<string, string>> = {
+  custom: "name the type itself, such as door.opened",
+  evidence_added: "use anchord evidence upload",
+  evidence_checked: "the service records it when it has checked a file",
+  deadline_set: "use anchord sla set",
+  deadline_extended: "call SLAService.ExtendDeadline",
+  deadline_paused: "call SLAService.PauseDeadline",
+  deadline_resumed: "call SLAService.ResumeDeadline",
+  deadline_met: "use anchord sla meet",
+  level_raised: "use anchord check-sla",
+  deadline_refused: "the service records it when the chain has refused a change",
+};
+
 /**
  * The fact that data of a type stands for: fields by their names in the trading bot's plugin or in the proto
  * files, and all others as details. Throws InvalidArgumentError.
  */
 export function factOf(type: string, data: JsonValue, told: Told = {}): Fact {
+  const instead = Object.hasOwn(NOT_BY_NAME, type) ? NOT_BY_NAME[type] : undefined;
+  if (instead !== undefined) throw invalid(`${type} cannot be recorded by --type: ${instead}`);
   if (!isObject(data)) throw invalid("the data must be a JSON object");
   const message = builtIn(type);
   if (message === undefined) return customOf(type, data, told);

@@ -7,7 +7,7 @@ import type { Record as RecordMessage } from "../../gen/ts/anchord/v1/record_pb.
 import { bodyJson } from "../core/body-json.js";
 import { isWellFormedTime } from "../core/calendar.js";
 import { typeOf } from "../core/record.js";
-import { row } from "./columns.js";
+import { cutRow } from "./columns.js";
 
 /** The place of a batch in the chain of batches, as the trading bot's tools call it. */
 export interface BlockPlace {
@@ -51,7 +51,7 @@ const WIDTHS = [24, 14, 8, 6, 24];
 
 /** The names of the columns. */
 export function recordHeader(): string {
-  return row(WIDTHS, ["TIME", "TYPE", "STATE", "BLOCK", "SUBJECT", "DATA"]);
+  return cutRow(WIDTHS, ["TIME", "TYPE", "STATE", "BLOCK", "SUBJECT", "DATA"]);
 }
 
 /** A record in columns, safe to show on a terminal. */
@@ -66,7 +66,7 @@ export function recordLine({
   const time = isKnown ? timestampDate(occurTime).toISOString() : "";
   const type = body.case === undefined ? "" : typeOf(body);
   const data = JSON.stringify(dataOf(body));
-  return row(WIDTHS, [time, type, stateName(state), `${batchNumber ?? ""}`, subject, data]);
+  return cutRow(WIDTHS, [time, type, stateName(state), `${batchNumber ?? ""}`, subject, data]);
 }
 
 function dataOf(body: RecordMessage["body"]): JsonObject {

@@ -14,13 +14,16 @@ export interface ServerOptions {
   readonly token?: string;
 }
 
+/** The port of the gRPC door where none is named. */
+const DEFAULT_PORT = "50051";
+
 /** Gives a command the options of a client of the service. */
 export function withServer(command: Command): Command {
   return command
     .addOption(
-      new Option("--server <address>", "gRPC door of the service")
+      new Option("--server <address>", "gRPC door of the service: host:port, or https://host:port")
         .env("ANCHORD_SERVER")
-        .default("http://127.0.0.1:50051", "localhost:50051")
+        .default(`http://127.0.0.1:${DEFAULT_PORT}`, `localhost:${DEFAULT_PORT}`)
         .argParser(serverAddress),
     )
     .addOption(
@@ -86,6 +89,12 @@ export function reportFailure(error: unknown, { server, token }: ServerOptions):
     );
     return ExitCode.unreachable;
   }
+  if (/wrong version number|packet length too long/.test(rawMessage)) {
+    process.stderr.write(
+      `UNREACHABLE: ${new URL(server).host} does not speak TLS: give --server http://…, or host:port\n`,
+    );
+    return ExitCode.unreachable;
+  }
   switch (code) {
     case Code.InvalidArgument:
       return said(rawMessage, ExitCode.usage);
@@ -108,11 +117,15 @@ function said(message: string, code: number): number {
   return code;
 }
 
-/** host:port, or a whole address. */
+/** host, host:port, or a whole address. */
 function serverAddress(text: string): string {
-  const address = /^https?:\/\//.test(text) ? text : `http://${text}`;
+  const isWhole = /^https?:\/\//.test(text);
+  const address = isWhole ? text : `http://${text}`;
   if (!URL.canParse(address)) {
     throw new InvalidArgumentError("must be host:port, or an address such as https://host:50051");
   }
-  return address;
+  if (isWhole || /:\d+\/?$/.test(text)) return address;
+  const url = new URL(address);
+  url.port = DEFAULT_PORT;
+  return url.href;
 }

@@ -4,7 +4,7 @@ import { createClient } from "@connectrpc/connect";
 import type { Client } from "@connectrpc/connect";
 import { Command, Option } from "commander";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
-import { SLAState } from "../../gen/ts/anchord/v1/sla_pb.js";
+import { SLAChangeKind, SLAState } from "../../gen/ts/anchord/v1/sla_pb.js";
 import type { SLA } from "../../gen/ts/anchord/v1/sla_pb.js";
 import { SLAOrder, SLAService } from "../../gen/ts/anchord/v1/sla_service_pb.js";
 import type {
@@ -16,7 +16,7 @@ import type { Format } from "./arguments.js";
 import { ExitCode } from "./exit-code.js";
 import { afterHelp, CLIENT_CODES } from "./help.js";
 import { printable } from "./printable.js";
-import { connectServer, reportFailure, withServer } from "./server.js";
+import { connectServer, reporting, withServer } from "./server.js";
 import type { ServerOptions } from "./server.js";
 import { slaLines } from "./sla-line.js";
 import { parseTime } from "./time.js";
@@ -53,10 +53,11 @@ interface MeetOptions extends ChangeOptions {
   readonly reason?: string;
 }
 
-/** What the help of a command says below its options. */
-function help(...examples: string[]): string {
-  return afterHelp({ examples, codes: CLIENT_CODES });
-}
+/** The exit codes of a command that changes a deadline. */
+const CHANGE_CODES = {
+  ...CLIENT_CODES,
+  notAnchored: "recorded, but not as far as --wait says yet",
+} as const;
 
 /** The most deadlines of a page. */
 const PAGE_SIZE = 1_000;
@@ -70,7 +71,13 @@ export function slaCommand(): Command {
     .addCommand(meetCommand())
     .addHelpText(
       "after",
-      help("anchord sla set complaint/ABC12345 --within PT48H", "anchord sla list --breached"),
+      afterHelp({
+        examples: [
+          "anchord sla set complaint/ABC12345 --within PT48H",
+          "anchord sla list --breached",
+        ],
+        codes: CHANGE_CODES,
+      }),
     );
 }
 
@@ -90,9 +97,18 @@ function listCommand(): Command {
     )
     .option("--limit <count>", "at most so many", positive, 100)
     .addOption(formatOption())
-    .addHelpText("after", help("anchord sla list --state open", "anchord sla list --breached"));
+    .addHelpText(
+      "after",
+      afterHelp({
+        examples: ["anchord sla list --state open", "anchord sla list --breached"],
+        codes: CLIENT_CODES,
+      }),
+    );
   return withServer(command).action(async (options: ListOptions) => {
-    process.exitCode = await run(options, (client) => found(client, options));
+    process.exitCode = await reporting(options, async () => {
+      process.stdout.write(slaLines(await found(options), options.format));
+      return ExitCode.ok;
+    });
   });
 }
 
@@ -115,7 +131,7 @@ function setCommand(): Command {
   return withChange(command, example).action(async (subject: string, options: SetOptions) => {
     const when = whenOf(options);
     if (when === undefined) command.error("error: --deadline or --within must be given");
-    else process.exitCode = await run(options, (client) => set(client, subject, when, options));
+    else process.exitCode = await reporting(options, () => set(subject, when, options));
   });
 }
 
@@ -126,51 +142,48 @@ function meetCommand(): Command {
     .option("--reason <text>", "why");
   const example = "anchord sla meet complaint/ABC12345 --reason answered";
   return withChange(command, example).action(async (subject: string, options: MeetOptions) => {
-    process.exitCode = await run(options, async (client) => {
-      const { actor = "", requestId = "", reason = "", wait: waitFor } = options;
-      return [(await client.meetDeadline({ subject, actor, requestId, reason, waitFor })).sla];
-    });
+    process.exitCode = await reporting(options, () => meet(subject, options));
   });
 }
 
 /** Gives a command the options of every change. */
-function withChange(command: Command, ...examples: string[]): Command {
+function withChange(command: Command, example: string): Command {
   return withServer(
     command
       .option("--actor <name>", "who does it")
       .option("--request-id <id>", "makes it safe to repeat")
       .addOption(waitOption(RecordState.ANCHORED))
       .addOption(formatOption())
-      .addHelpText("after", help(...examples)),
+      .addHelpText("after", afterHelp({ examples: [example], codes: CHANGE_CODES })),
   );
 }
 
-/** Calls the service, prints the deadlines that it answers with, and returns the exit code. */
-async function run(
-  options: Options,
-  call: (client: SlaClient) => Promise<(SLA | undefined)[]>,
-): Promise<number> {
-  try {
-    const slas = (await call(createClient(SLAService, connectServer(options)))).filter(
-      (sla) => sla !== undefined,
-    );
-    process.stdout.write(slaLines(slas, options.format));
-    const failures = slas
-      .map(({ changes }) => changes.at(-1)?.failure ?? "")
-      .filter((failure) => failure !== "");
-    for (const failure of failures) {
-      process.stderr.write(`anchord: the chain has refused it: ${printable(failure)}\n`);
-    }
-    return failures.length === 0 ? ExitCode.ok : ExitCode.failed;
-  } catch (error) {
-    return reportFailure(error, options);
-  }
+function slaClient(options: Options): SlaClient {
+  return createClient(SLAService, connectServer(options));
 }
 
-async function found(
-  client: SlaClient,
-  { subject = "", state, dueBefore, minLevel = 0, breached, order, limit }: ListOptions,
-): Promise<SLA[]> {
+/** Prints a deadline as a change of this kind has left it, and returns the exit code. */
+function printChanged(
+  sla: SLA | undefined,
+  kind: SLAChangeKind,
+  { wait, format }: ChangeOptions,
+): number {
+  const change = sla?.changes.findLast((each) => each.kind === kind);
+  if (sla === undefined || change === undefined) {
+    throw new Error("the service has not said what became of the change");
+  }
+  process.stdout.write(slaLines([sla], format));
+  const { failure, state } = change;
+  if (failure !== "") {
+    process.stderr.write(`anchord: the chain has refused it: ${printable(failure)}\n`);
+    return ExitCode.failed;
+  }
+  return state < wait ? ExitCode.notAnchored : ExitCode.ok;
+}
+
+async function found(options: ListOptions): Promise<SLA[]> {
+  const { subject = "", state, dueBefore, minLevel = 0, breached, order, limit } = options;
+  const client = slaClient(options);
   const filter: MessageInitShape<typeof ListSLAsRequestSchema> = {
     subject,
     minLevel,
@@ -190,21 +203,25 @@ async function found(
   return slas;
 }
 
-type When = MessageInitShape<typeof SetDeadlineRequestSchema>["when"];
+type When = NonNullable<MessageInitShape<typeof SetDeadlineRequestSchema>["when"]>;
 
-function whenOf({ deadline, within }: SetOptions): When {
+function whenOf({ deadline, within }: SetOptions): When | undefined {
   if (deadline !== undefined) return { case: "deadline", value: deadline };
   return within && { case: "within", value: within };
 }
 
-async function set(
-  client: SlaClient,
-  subject: string,
-  when: When,
-  { ladder = [], actor = "", requestId = "", wait: waitFor }: SetOptions,
-): Promise<(SLA | undefined)[]> {
-  const request = { subject, ladder, actor, requestId, waitFor };
-  return [(await client.setDeadline({ ...request, ...(when && { when }) })).sla];
+async function set(subject: string, when: When, options: SetOptions): Promise<number> {
+  const { ladder = [], actor = "", requestId = "", wait: waitFor } = options;
+  const request = { subject, ladder, actor, requestId, waitFor, when };
+  const { sla } = await slaClient(options).setDeadline(request);
+  return printChanged(sla, SLAChangeKind.SLA_CHANGE_KIND_SET, options);
+}
+
+async function meet(subject: string, options: MeetOptions): Promise<number> {
+  const { actor = "", requestId = "", reason = "", wait: waitFor } = options;
+  const request = { subject, actor, requestId, reason, waitFor };
+  const { sla } = await slaClient(options).meetDeadline(request);
+  return printChanged(sla, SLAChangeKind.SLA_CHANGE_KIND_MET, options);
 }
 
 const slaState = choice({

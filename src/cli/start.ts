@@ -41,6 +41,8 @@ async function start({ config: file }: ConfigFileOption): Promise<void> {
       process.stdout.write(`anchord was not started: ${label} is false.\n`);
       return;
     }
+    const { makeDataDir } = await import("../config/data-dir.js");
+    makeDataDir(loaded);
     // The chain takes longest to start, so it does while the rest of the program is still loading.
     const { startEmbedded } = await import("../chain/embedded.js");
     const embedded = config.BLOCKCHAIN_RPC_URL === undefined ? startEmbedded(config) : undefined;

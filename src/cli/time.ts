@@ -3,6 +3,7 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { InvalidArgumentError } from "commander";
 import { isDay } from "../core/calendar.js";
+import { micros } from "../core/record.js";
 
 const DATE = "(?<date>[0-9]{4}-[0-9]{2}-[0-9]{2})";
 const CLOCK = "(?<minutes>[0-9]{2}:[0-9]{2})(?<seconds>:[0-9]{2}(?:[.,][0-9]{1,9})?)?";
@@ -23,6 +24,17 @@ export function parseTime(text: string): Timestamp {
   } catch {
     throw notATime();
   }
+}
+
+/** Throws InvalidArgumentError where a period ends before it has begun. */
+export function requirePeriod(period: {
+  readonly startTime?: Timestamp;
+  readonly endTime?: Timestamp;
+}): void {
+  const { startTime, endTime } = period;
+  if (startTime === undefined || endTime === undefined) return;
+  if (micros(endTime) > micros(startTime)) return;
+  throw new InvalidArgumentError("--end-time must be after --start-time");
 }
 
 /** RFC 3339 has a zone of hours and minutes. */

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { join } from "node:path";
 import type { ConnectError } from "@connectrpc/connect";
@@ -326,6 +326,16 @@ describe("a configuration that cannot work", function () {
     const output = await refusedWith({ PRIVATE_KEY: "0x12", PORT: "70000" });
     expect(output).to.include("PRIVATE_KEY: must be 32 bytes in hex").and.to.include("PORT: must");
     expect(output).not.to.include("0x12");
+  });
+
+  it("a data folder that cannot be made or written is named, and why", async () => {
+    const file = join(temporaryFolder(), "file");
+    writeFileSync(file, "");
+    for (const DATA_DIR of [file, join(file, "data"), "/proc/none/data"]) {
+      expect(await refusedWith({ DATA_DIR })).to.match(
+        /^anchord: DATA_DIR: \S+ cannot be made or written: E[A-Z]+: [^\n]*name another folder\n$/,
+      );
+    }
   });
 
   it("a port that is taken ends the start and is named", async () => {

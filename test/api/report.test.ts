@@ -306,7 +306,7 @@ print(json.dumps(list(csv.DictReader(io.StringIO(text, newline="")))))`;
       expect(readFileSync(file, "utf8")).to.match(/^<!doctype html>[^]*<\/html>\n$/);
       expect(printed.stdout).to.equal("day,type,count\r\n2026-02-28,login,1\r\n");
       expect(refused.code).to.equal(2);
-      expect(refused.stderr).to.equal("anchord: end_time: must be after start_time\n");
+      expect(refused.stderr).to.equal("anchord: --end-time must be after --start-time\n");
       expect(away.code).to.equal(4);
       expect(nowhere.code).to.equal(2);
       expect(nowhere.stderr).to.include("cannot be written");

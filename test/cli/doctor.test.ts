@@ -173,6 +173,13 @@ describe("anchord doctor", function () {
     expect(existsSync(DATA_DIR)).to.equal(false);
   });
 
+  it("does not take a file system without room for a disk", async function () {
+    if (!existsSync("/proc/self")) return void this.skip();
+    const { findings } = await doctor({ DATA_DIR: "/proc/none" });
+    expect(findings.get("disk")).to.include({ outcome: "FAIL" });
+    expect(findings.get("disk")?.advice).to.match(/set DATA_DIR/);
+  });
+
   it("ends with 4 where only the chain is away, and with 2 where settings cannot be read", async () => {
     await chain.stop();
     const away = await doctor({ ...settings, DATA_DIR: temporaryFolder() });

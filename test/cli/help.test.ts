@@ -27,6 +27,18 @@ describe("the help of the command line", () => {
     }
   });
 
+  it("of a command is asked for by help, before its name or within it", async () => {
+    const anchord = (...args: string[]) => run(process.execPath, ["bin/anchord.js", ...args]);
+    const upload = await anchord("help", "evidence", "upload");
+    expect(upload.stdout).to.match(/^Usage: anchord evidence upload/);
+    expect(await anchord("evidence", "help", "upload")).to.deep.equal(upload);
+    for (const names of [["nosuch"], ["evidence", "nosuch"]]) {
+      const { code, stdout, stderr } = await anchord("help", ...names);
+      expect([code, stdout]).to.deep.equal([2, ""]);
+      expect(stderr).to.include("unknown command 'nosuch'");
+    }
+  });
+
   for (const [name, load] of Object.values(COMMANDS).flatMap((group) => Object.entries(group))) {
     it(`of ${name} has examples, and what each exit code means`, async () => {
       const command = await load();

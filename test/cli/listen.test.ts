@@ -252,7 +252,7 @@ describe("anchord listen", function () {
     const file = join(temporaryFolder(), "missing", "cursor");
     const options = ["--from", "start", "--cursor-file", file, "--limit", "1"];
     const { code, stderr } = await anchord("listen", ...server, ...options);
-    expect(code).to.equal(5);
+    expect(code).to.equal(2);
     expect(stderr).to.include(file);
   });
 
@@ -307,6 +307,8 @@ describe("anchord listen", function () {
       ["--type", "Not A Type"],
       ["--subscription", "no spaces"],
       ["--no-such-option"],
+      ["--cursor-file", join(temporaryFolder(), "none/cursor")],
+      ["--cursor-file", temporaryFolder()],
     ];
     for (const options of wrong) {
       const { code, stdout, stderr } = await anchord("listen", ...server, ...options);

@@ -1,12 +1,15 @@
+import { Command } from "commander";
 import { create, toJson } from "@bufbuild/protobuf";
 import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { expect } from "chai";
 import { RecordEventRequestSchema } from "../../gen/ts/anchord/v1/audit_service_pb.js";
-import { jsonLine } from "../../src/cli/columns.js";
+import { RecordSchema } from "../../gen/ts/anchord/v1/record_pb.js";
+import { cutRow, jsonLine, row } from "../../src/cli/columns.js";
 import { exactJson } from "../../src/cli/exact-json.js";
 import { factOf } from "../../src/cli/record-body.js";
 import type { Told } from "../../src/cli/record-body.js";
+import { withServer } from "../../src/cli/server.js";
 import { parseTime } from "../../src/cli/time.js";
 
 /** The fact that data stands for, its body as the JSON of a request. */
@@ -151,6 +154,16 @@ describe("the data of record-event", () => {
   for (const [what, type, data, message] of refused) {
     it(`refuses ${what}`, () => expect(() => factOf(type, data)).to.throw(message));
   }
+
+  it("is refused for every type that only the service records, and for custom", () => {
+    const accepted = new Set(RecordEventRequestSchema.fields.map(({ name }) => name));
+    const own = RecordSchema.fields.filter(({ oneof, name }) => oneof && !accepted.has(name));
+    expect(own).not.to.have.length(0);
+    for (const { name } of [...own, { name: "custom" }]) {
+      expect(() => factOf(name, {}), name).to.throw(`${name} cannot be recorded by --type: `);
+    }
+    expect(() => factOf("evidence_added", {})).to.throw("use anchord evidence upload");
+  });
 });
 
 describe("exact JSON", () => {
@@ -182,6 +195,32 @@ describe("JSON on a terminal", () => {
     expect(line).to.match(/^[\x20-\x7e]+\n$/);
     expect(JSON.parse(line)).to.deep.equal(value);
   });
+});
+
+describe("columns on a terminal", () => {
+  const { columns } = process.stdout;
+  afterEach(() => void (process.stdout.columns = columns));
+
+  it("have the last one in full, unless it is a sample", () => {
+    process.stdout.columns = 10;
+    expect(row([3], ["a", "value in full"])).to.equal("a   value in full\n");
+    expect(cutRow([3], ["a", "value in full"])).to.equal("a   value…\n");
+  });
+});
+
+describe("the address of the service", () => {
+  const taken: Readonly<Record<string, string>> = {
+    localhost: "http://localhost:50051/",
+    "[::1]": "http://[::1]:50051/",
+    "localhost:80": "http://localhost:80",
+    "https://host": "https://host",
+  };
+  for (const [text, address] of Object.entries(taken)) {
+    it(`takes ${text}`, () => {
+      const command = withServer(new Command()).parse(["--server", text], { from: "user" });
+      expect(command.opts()).to.include({ server: address });
+    });
+  }
 });
 
 describe("times of the command line", () => {

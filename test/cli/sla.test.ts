@@ -193,6 +193,18 @@ describe("anchord sla and check-sla", function () {
     ]);
   });
 
+  it("ends with 3 where the chain does not have a change within the minute", async () => {
+    await chain.rpc("miner_stop");
+    const ended = await Promise.all([
+      anchord("sla", "set", "case/5", "--within", "PT1H"),
+      anchord("sla", "meet", "case/4"),
+      anchord("sla", "set", "case/6", "--within", "PT1H", "--wait", "accepted"),
+    ]);
+    await chain.rpc("miner_start");
+    expect(ended.map(({ code }) => code)).to.deep.equal([3, 3, 0]);
+    expect(JSON.parse(ended[0].stdout)).to.include({ subject: "case/5" });
+  });
+
   it("exits with 2 where it was not called as it should be, and with 4 without a service", async () => {
     const wrong = [
       ["sla"],

@@ -169,6 +169,10 @@ describe("the trading bot's command line", function () {
       [["get-block"], /--index or --hash must be given/],
       [["get-audit-trail", "--start-time", "yesterday"], /must be a time such as/],
       [["get-audit-trail", "--type", "Trade"], /filter\.type/],
+      [
+        ["get-audit-trail", "--start-time", "2026-02-02", "--end-time", "2026-02-01"],
+        /--end-time must be after/,
+      ],
       [["record-event", "--type", "x", "--data-file", join(folder, "none")], /none: ENOENT/],
       [
         ["record-event", "--type", "trade", "--data", '{"price":0.12345678901234567891}'],
@@ -188,11 +192,13 @@ describe("the trading bot's command line", function () {
   });
 
   it("ends with 4 where the service is away, or something else answers", async () => {
-    for (const server of ["localhost:9", `localhost:${daemon.httpPort}`]) {
+    const others = [`localhost:${daemon.httpPort}`, `https://localhost:${daemon.grpcPort}`];
+    for (const server of ["localhost:9", ...others]) {
       const args = ["get-audit-trail", "--server", server, "--token", TOKEN];
       const { code, stdout, stderr } = await run(process.execPath, [ANCHORD, ...args]);
       expect([code, stdout], stderr).to.deep.equal([4, ""]);
       expect(stderr).to.match(/^UNREACHABLE: localhost:/);
+      if (server.startsWith("https:")) expect(stderr).to.include("does not speak TLS");
     }
   });
 
