@@ -1,11 +1,10 @@
-import { fromBinary, toJson } from "@bufbuild/protobuf";
+import { toJson } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { RecordEventRequestSchema } from "../../gen/ts/anchord/v1/audit_service_pb.js";
 import type { RecordEventRequest, RecordFilter } from "../../gen/ts/anchord/v1/audit_service_pb.js";
 import type { BatchSchema } from "../../gen/ts/anchord/v1/batch_pb.js";
-import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import type { RecordSchema } from "../../gen/ts/anchord/v1/record_pb.js";
 import { knownTime, timeOfMs } from "../core/calendar.js";
@@ -14,6 +13,7 @@ import { bodyOf, canonicalHash, micros, requireJsonBody } from "../core/record.j
 import type { Body, RecordDraft } from "../core/record.js";
 import { anchorOf, sealedOf, stateOf } from "../flow/receipt-message.js";
 import type { Progress, StoredBatch } from "../store/batches.js";
+import { readEntry, storedEntry } from "../store/entry.js";
 import type { PlacedRecord, RecordQuery } from "../store/records.js";
 
 /** What a caller asks to record, as the flow takes it. Requires a valid request. Throws INVALID_FIELD. */
@@ -41,13 +41,13 @@ export function batchState({ firstSeq, seal }: StoredBatch, progress: Progress):
   return stateOf(firstSeq + Number(seal.size) - 1, progress);
 }
 
-/** A record as callers see it. */
+/** A record as callers see it. Throws DATABASE_ALTERED. */
 export function recordOf(
   record: PlacedRecord,
   batch: StoredBatch | undefined,
   state: RecordState,
 ): MessageInitShape<typeof RecordSchema> {
-  const entry = fromBinary(EntrySchema, record.entry);
+  const entry = storedEntry(record);
   return {
     id: hex(record.id),
     state,
@@ -61,7 +61,7 @@ export function recordOf(
     trailIndex: record.trailIndex === undefined ? undefined : BigInt(record.trailIndex),
     batchNumber: batch?.seal.number,
     anchor: batch?.anchor && anchorOf(batch.anchor),
-    body: bodyOf(entry),
+    body: readEntry(record, () => bodyOf(entry)),
   };
 }
 

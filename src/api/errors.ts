@@ -47,6 +47,7 @@ const CODES: Readonly<Record<Reason, Code>> = {
   SLA_NOT_FOUND: Code.NotFound,
   SLA_REFUSED: Code.FailedPrecondition,
   RECORD_TYPE_NOT_ACCEPTED: Code.InvalidArgument,
+  DATABASE_ALTERED: Code.DataLoss,
 };
 
 const RETRYABLE: ReadonlySet<Reason> = new Set([
@@ -102,7 +103,8 @@ export function isUnreadable(code: Code, message: string): boolean {
 export function errorInterceptor(log: Logger): Interceptor {
   const mapped = (error: unknown): ConnectError => {
     const known = toConnectError(error);
-    if (known.code === Code.Internal) log.error({ err: error }, "a call failed");
+    const isAltered = error instanceof AnchordError && error.reason === "DATABASE_ALTERED";
+    if (known.code === Code.Internal || isAltered) log.error({ err: error }, "a call failed");
     return known;
   };
   return (next) => async (request) => {

@@ -30,7 +30,8 @@ export type Reason =
   | "SLA_UNCONFIGURED"
   | "SLA_NOT_FOUND"
   | "SLA_REFUSED"
-  | "RECORD_TYPE_NOT_ACCEPTED";
+  | "RECORD_TYPE_NOT_ACCEPTED"
+  | "DATABASE_ALTERED";
 
 /** A field that breaks a rule: its path in the request, and what the rule is. */
 export interface FieldViolation {
@@ -61,6 +62,14 @@ export class AnchordError extends Error {
 /** What the configuration leads to is not what it must be; the message says what to change. */
 export class Misconfigured extends Error {
   override readonly name = "Misconfigured";
+}
+
+/** The failure of what meets a row that this service has not written so. */
+export function databaseAltered(what: string, cause?: unknown): AnchordError {
+  const message =
+    `a row of the database was edited, or is damaged (${what}): \`anchord verify-chain\` names it; ` +
+    "restore it from a backup, or run `anchord rebuild`";
+  return new AnchordError("DATABASE_ALTERED", message, { cause });
 }
 
 /** Whether an error says that the chain cannot be asked now. */

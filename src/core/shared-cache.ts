@@ -31,6 +31,12 @@ export class SharedCache<V> {
     this.#weighed(key, kept, value);
   }
 
+  /** Forgets everything. */
+  clear(): void {
+    this.#kept.clear();
+    this.#weight = 0;
+  }
+
   #make(key: string, make: () => Promise<V>): Promise<V> {
     const kept: Kept<V> = { value: make(), weight: 0 };
     this.#kept.set(key, kept);

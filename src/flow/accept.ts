@@ -69,7 +69,11 @@ export class Acceptor {
   async #commitAll(): Promise<void> {
     // Calls that arrive in this turn of the event loop still join the first group.
     await new Promise(setImmediate);
-    while (this.#waiting.length > 0) await this.#commit(this.#takeGroup());
+    while (this.#waiting.length > 0) {
+      const group = this.#takeGroup();
+      await this.#commit(group);
+      for (const { bytes } of group) this.#waitingBytes -= bytes;
+    }
     this.#committing = undefined;
   }
 
@@ -96,14 +100,22 @@ export class Acceptor {
       for (const waiting of group) if (!open.includes(waiting)) settle(waiting, "skipped");
       this.onAccepted();
     } catch (error) {
+      if (group.length > 1 && !mayPass(error)) {
+        for (const each of group) await this.#commit([each]); // what one fails for is not the others' fault
+        return;
+      }
       for (const { line, reject } of group) {
         if (line !== undefined) line.broken = true;
         reject(error);
       }
-    } finally {
-      for (const { bytes } of group) this.#waitingBytes -= bytes;
     }
   }
+}
+
+/** Whether it is the database that fails, and none of what is written. */
+function mayPass(error: unknown): boolean {
+  const { reason } = error as Partial<AnchordError>;
+  return reason === "DATABASE_UNAVAILABLE" || reason === "STORAGE_FULL";
 }
 
 function settle({ records, line, resolve, reject }: Waiting, result: UnitResult): void {

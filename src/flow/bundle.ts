@@ -1,7 +1,5 @@
 import { Readable } from "node:stream";
-import { fromBinary } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import type { Entry, ReceiptSchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import { RecordState } from "../../gen/ts/anchord/v1/record_pb.js";
 import type { StagedFile } from "../content/evidence-files.js";
@@ -22,6 +20,7 @@ import { AnchordError } from "../core/errors.js";
 import { unconfigured } from "../core/evidence.js";
 import { progress } from "../store/batches.js";
 import { storedIdentity } from "../store/chain-position.js";
+import { storedEntry } from "../store/entry.js";
 import { evidenceByRecord } from "../store/evidence.js";
 import type { StoredEvidence, StoredEvidenceAnchor } from "../store/evidence.js";
 import { findRecord, listRecords, logLength } from "../store/records.js";
@@ -104,7 +103,7 @@ async function requireEvidence(
   const evidence = await database.read((db) => evidenceByRecord(db, recordId));
   const record = await findRecord(database, recordId);
   if (evidence !== undefined && record !== undefined) {
-    return { evidence, entry: fromBinary(EntrySchema, record.entry) };
+    return { evidence, entry: storedEntry(record) };
   }
   const message = `there is no evidence ${hex(recordId)}: check the id, or see ListEvidence`;
   throw new AnchordError("EVIDENCE_NOT_FOUND", message);

@@ -4,6 +4,7 @@ import { unhex } from "../core/bytes.js";
 import { evidenceColumns } from "../core/evidence.js";
 import { decodeEntry } from "../core/record.js";
 import type { Database } from "../store/database.js";
+import { readEntry } from "../store/entry.js";
 import { evidenceByKey, evidenceByRecord } from "../store/evidence.js";
 import type { StoredEvidence } from "../store/evidence.js";
 import { findRecord } from "../store/records.js";
@@ -130,6 +131,6 @@ async function evidenceOf(
   const own = await database.read((db) => evidenceByRecord(db, recordId));
   if (own !== undefined) return own;
   const record = await findRecord(database, recordId);
-  const columns = record && evidenceColumns(decodeEntry(record.entry));
+  const columns = record && evidenceColumns(readEntry(record, decodeEntry));
   return columns && database.read((db) => evidenceByKey(db, columns));
 }

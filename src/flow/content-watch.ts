@@ -1,17 +1,18 @@
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
-import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import {
   ContentState as ContentStateCode,
   EvidenceCheckedSchema,
 } from "../../gen/ts/anchord/v1/record_pb.js";
 import type { EvidenceFiles } from "../content/evidence-files.js";
 import { hex, sameBytes } from "../core/bytes.js";
+import { databaseAltered } from "../core/errors.js";
 import { SERVICE_CALLER } from "../core/evidence.js";
 import type { ContentState } from "../core/evidence.js";
 import { encodeRecord } from "../core/record.js";
 import { appendUnits, lockTail } from "../store/append.js";
 import type { Database } from "../store/database.js";
+import { storedEntry } from "../store/entry.js";
 import { nextToCheck, setContent } from "../store/evidence.js";
 import type { StoredEvidence } from "../store/evidence.js";
 import { findRecord } from "../store/records.js";
@@ -146,8 +147,6 @@ async function changeRecord(database: Database, evidence: StoredEvidence, found:
 
 async function entryOf(database: Database, { recordId }: StoredEvidence) {
   const record = await findRecord(database, recordId);
-  if (record === undefined) {
-    throw new Error(`record ${hex(recordId)} of evidence is missing from the database: restore it`);
-  }
-  return fromBinary(EntrySchema, record.entry);
+  if (record === undefined) throw databaseAltered(`record ${hex(recordId)} of evidence is missing`);
+  return storedEntry(record);
 }

@@ -1,6 +1,4 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { EntrySchema } from "../../gen/ts/anchord/v1/receipt_pb.js";
 import type {
   LogIdentitySchema,
   ReceiptSchema,
@@ -14,9 +12,10 @@ import type { LogId } from "../core/head.js";
 import type { StoredRecord } from "../store/append.js";
 import type { Progress, StoredAnchor, StoredBatch } from "../store/batches.js";
 import { storedIdentity } from "../store/chain-position.js";
+import { storedEntry } from "../store/entry.js";
 import type { AuditLog } from "./audit-log.js";
 
-/** A record's receipt at the stage that it has reached. */
+/** A record's receipt at the stage that it has reached. Throws DATABASE_ALTERED. */
 export async function receiptMessage(
   { database, proofs, connection }: AuditLog,
   record: StoredRecord,
@@ -24,7 +23,7 @@ export async function receiptMessage(
   const { entry } = record;
   const identity = connection()?.identity ?? (await storedIdentity(database));
   if (identity === undefined) return { entry };
-  const proof = await proofs.prove(identity, record, fromBinary(EntrySchema, entry).subject);
+  const proof = await proofs.prove(identity, record, storedEntry(record).subject);
   if (proof?.batch.anchor === undefined) return { entry };
   return {
     entry,

@@ -9,6 +9,7 @@ import { canonicalHash, decodeEntry } from "../core/record.js";
 import { policyFor } from "../core/sla-policy.js";
 import type { SlaPolicy } from "../core/sla-policy.js";
 import type { Database } from "../store/database.js";
+import { readEntry } from "../store/entry.js";
 import { findRecord, listRecords, logLength } from "../store/records.js";
 import type { PlacedRecord } from "../store/records.js";
 import { slaOf } from "../store/sla.js";
@@ -40,13 +41,26 @@ export class SlaPolicies {
   /** Looks at the records that have come since the last turn. */
   async turn(): Promise<Turn> {
     const { database } = this.parts;
-    const from = await policyCursor(database);
-    const { records, isAll } = await this.#next(from, await logLength(database));
+    const cursor = await policyCursor(database);
+    const length = await logLength(database);
+    if (cursor > length) await this.#setBack(cursor, length);
+    const { records, isAll } = await this.#next(cursor, length);
     for (const record of records) {
       await this.#look(record);
       await database.transact((trx) => movePolicyCursor(trx, record.seq + 1));
     }
     return isAll ? "idle" : "again";
+  }
+
+  /** A cursor behind the end was edited: no record would be looked at again until the log is as long. */
+  async #setBack(cursor: number, length: number): Promise<void> {
+    const { database, log } = this.parts;
+    await database.transact((trx) => movePolicyCursor(trx, length));
+    log.error(
+      { cursor, length },
+      "sla_policy.next_seq was edited to behind the end of the log, and is set back to the end: set by hand " +
+        "the deadlines that records since the edit call for",
+    );
   }
 
   /** Records of the policies' types in a range of positions, in their order, and whether those are all. */
@@ -66,7 +80,7 @@ export class SlaPolicies {
   /** Does what the policy for a record says. */
   async #look(record: PlacedRecord): Promise<void> {
     const { desk, policies, log } = this.parts;
-    const entry = decodeEntry(record.entry);
+    const entry = readEntry(record, decodeEntry);
     const { subject, caller } = entry;
     const policy = caller === CHAIN_CALLER ? undefined : policyFor(policies, entry);
     if (policy === undefined) return;

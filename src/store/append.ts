@@ -1,5 +1,6 @@
 import type { Kysely, Transaction } from "kysely";
 import { sameBytes } from "../core/bytes.js";
+import { databaseAltered } from "../core/errors.js";
 import type { EncodedRecord } from "../core/record.js";
 import { insertRows } from "./insert.js";
 import { text } from "./tables.js";
@@ -71,15 +72,33 @@ export async function appendUnits(
   return results;
 }
 
-/** Takes the lock that orders all writers, and room for so many records. Returns the first position. */
+/**
+ * Takes the lock that orders all writers, and room for so many records. Returns the first position. Throws
+ * DATABASE_ALTERED where there is nothing to lock, or no room.
+ */
 export async function lockTail(trx: Transaction<Tables>, count: number): Promise<number> {
   await trx
     .updateTable("tail")
     .set((eb) => ({ length: eb("length", "+", count) }))
     .where("id", "=", 1)
     .execute();
-  const { length } = await trx.selectFrom("tail").select("length").executeTakeFirstOrThrow();
-  return Number(length) - count;
+  const row = await trx
+    .selectFrom("tail")
+    .select((eb) => [
+      "length",
+      eb
+        .selectFrom("records")
+        .select((records) => records.fn.max<number | null>("seq").as("seq"))
+        .as("last"),
+    ])
+    .where("id", "=", 1)
+    .executeTakeFirst();
+  if (row === undefined) throw databaseAltered("the row of `tail` with the id 1 is missing");
+  const first = Number(row.length) - count;
+  if (count > 0 && !(Number.isSafeInteger(first + count) && first > Number(row.last ?? -1))) {
+    throw databaseAltered(`tail.length is ${first}, not one more than the last record's seq`);
+  }
+  return first;
 }
 
 /** Says how many records there are. Requires the lock. */
@@ -109,13 +128,15 @@ export async function knownRequests(
     for (let at = 0; at < ids.length; at += 1000) {
       const rows = await db
         .selectFrom("requests")
-        .innerJoin("records", "records.seq", "requests.seq")
-        .select(["request_id", "hash", "records.seq", "id", "entry"])
+        .leftJoin("records", "records.seq", "requests.seq")
+        .select(["request_id", "hash", "requests.seq", "id", "entry"])
         .where("caller", "=", caller)
         .where("request_id", "in", ids.slice(at, at + 1000))
         .execute();
-      for (const row of rows) {
-        known.set(requestKey(caller, text(row.request_id)), { ...row, seq: Number(row.seq) });
+      for (const { request_id, hash, seq, id, entry } of rows) {
+        if (id === null || entry === null)
+          throw databaseAltered(`request_id "${text(request_id)}" is of record ${seq}: missing`);
+        known.set(requestKey(caller, text(request_id)), { hash, id, entry, seq: Number(seq) });
       }
     }
   }

@@ -1,9 +1,9 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { Kysely, MysqlDialect, sql } from "kysely";
+import { Kysely, MysqlDialect, NoResultError, sql } from "kysely";
 import type { Transaction } from "kysely";
 import { createPool } from "mysql2";
-import { AnchordError, messageOf } from "../core/errors.js";
+import { AnchordError, databaseAltered, messageOf } from "../core/errors.js";
 import { appendUnits } from "./append.js";
 import type { Unit, UnitResult } from "./append.js";
 import { sqliteDialect } from "./sqlite-dialect.js";
@@ -12,7 +12,7 @@ import type { Tables } from "./tables.js";
 /** Which database, and what in SQL differs between the two. */
 export type Flavour = "sqlite" | "mysql";
 
-/** Runs queries; every failure comes out as an AnchordError that callers may see. */
+/** Runs queries; every failure of the database comes out as an AnchordError that callers may see. */
 export interface Database {
   readonly flavour: Flavour;
   /** Reads, outside any transaction. */
@@ -40,6 +40,7 @@ const FULL = new Set([
   "ER_RECORD_FILE_FULL",
   "ER_TEMP_FILE_WRITE_FAILURE",
 ]);
+const DAMAGED = new Set(["SQLITE_CORRUPT", "SQLITE_NOTADB", "ER_DATA_OUT_OF_RANGE"]);
 
 /** Opens an embedded SQLite file (created with its folder) or a MySQL-compatible server. */
 export function openDatabase(target: { sqlitePath: string } | { mysqlUrl: string }): Database {
@@ -106,6 +107,9 @@ async function guarded<T>(work: () => Promise<T>): Promise<T> {
       return await work();
     } catch (error) {
       if (error instanceof AnchordError) throw error;
+      if (error instanceof NoResultError)
+        throw databaseAltered("one that is always there is missing", error);
+      if (!isDatabases(error)) throw error;
       if (!RETRYABLE.has(codeOf(error)) || attempt > MAX_RETRIES) throw asAnchordError(error);
       // Those that locked each other out must not meet again at once.
       const pauseMs = Math.random() * RETRY_MS * attempt;
@@ -114,11 +118,20 @@ async function guarded<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Whether an error is the driver's, not a fault of ours in what runs the queries. One that ends has no code. */
+function isDatabases(error: unknown): boolean {
+  const isFatal = (error as { fatal?: boolean } | undefined)?.fatal === true;
+  return isFatal || codeOf(error) !== "" || /closed|destroyed/i.test(messageOf(error));
+}
+
 function asAnchordError(error: unknown): AnchordError {
   const code = codeOf(error);
   if (FULL.has(code)) {
     const message = "the disk under the database is full: free some space and try again";
     return new AnchordError("STORAGE_FULL", message, { cause: error });
+  }
+  if (DAMAGED.has(code) || messageOf(error) === "integer overflow") {
+    return databaseAltered(messageOf(error), error);
   }
   if (code === "ER_DUP_ENTRY" || code.startsWith("SQLITE_CONSTRAINT")) {
     return new AnchordError("INTERNAL", `a row exists already: ${messageOf(error)}`, {

@@ -7,6 +7,7 @@ import type { EncodedRecord } from "../core/record.js";
 import { appendUnits, knownRequests, lockTail } from "./append.js";
 import type { StoredAnchor } from "./batches.js";
 import type { Database } from "./database.js";
+import { readEntry } from "./entry.js";
 import { text } from "./tables.js";
 import type { EvidenceTable, StrangeAnchorsTable, Tables } from "./tables.js";
 
@@ -107,10 +108,10 @@ export async function earlierEvidence(
 async function isStrangers(trx: Transaction<Tables>, recordId: Uint8Array): Promise<boolean> {
   const row = await trx
     .selectFrom("records")
-    .select("entry")
+    .select(["id", "entry"])
     .where("id", "=", recordId)
     .executeTakeFirst();
-  return row !== undefined && decodeEntry(row.entry).caller === CHAIN_CALLER;
+  return row !== undefined && readEntry(row, decodeEntry).caller === CHAIN_CALLER;
 }
 
 /** Another record stands for known evidence; where that stands on the chain stays. */

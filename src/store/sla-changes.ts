@@ -7,6 +7,7 @@ import { recordedIntent, recordedRefusal } from "../core/sla.js";
 import type { Cycle, RecordedIntent, RecordedRefusal, SlaIntent } from "../core/sla.js";
 import { appendUnits, knownRequests, lockTail } from "./append.js";
 import type { Database } from "./database.js";
+import { readEntry } from "./entry.js";
 import { followSlaChange, lastCycleOf, refold } from "./sla-fold.js";
 import type { SlaChangeState } from "./sla-fold.js";
 import { text } from "./tables.js";
@@ -182,11 +183,14 @@ type SlaChangeRow = NonNullable<
   Awaited<ReturnType<ReturnType<typeof slaChanges>["executeTakeFirst"]>>
 >;
 
-/** A row of a change, read. Throws where its record tells of no change. */
+/** A row of a change, read. Throws DATABASE_ALTERED where its record tells of no change. */
 export function slaChange(row: SlaChangeRow): StoredSlaChange {
-  const entry = decodeEntry(row.entry);
-  const told = recordedIntent(entry);
-  if (told === undefined) throw new Error(`record ${row.seq} tells of no change of a deadline`);
+  const { entry, told } = readEntry({ id: row.record_id, entry: row.entry }, (bytes) => {
+    const entry = decodeEntry(bytes);
+    const told = recordedIntent(entry);
+    if (told === undefined) throw new Error("tells of no change of a deadline");
+    return { entry, told };
+  });
   return {
     id: Number(row.id),
     recordId: row.record_id,

@@ -1,9 +1,16 @@
 import { Worker } from "node:worker_threads";
 import { CompiledQuery, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler } from "kysely";
 import type { DatabaseConnection, Dialect, Driver, QueryResult } from "kysely";
+import { AnchordError } from "../core/errors.js";
 import type { Unit, UnitResult } from "./append.js";
 import { packUnits } from "./sqlite-parcel.js";
-import type { SqliteMessage, SqliteOptions, SqliteReply, SqliteResult } from "./sqlite-worker.js";
+import type {
+  SqliteFailure,
+  SqliteMessage,
+  SqliteOptions,
+  SqliteReply,
+  SqliteResult,
+} from "./sqlite-worker.js";
 
 /** SQLite behind a worker thread, since its calls block. One connection, used by one at a time. */
 export function sqliteDialect(options: SqliteOptions): {
@@ -147,7 +154,7 @@ class WorkerConnection implements DatabaseConnection {
   #settle(reply: SqliteReply): void {
     const waiting = this.#waiting.get(reply.id);
     this.#waiting.delete(reply.id);
-    if ("error" in reply) waiting?.reject(new SqliteError(reply.error.message, reply.error.code));
+    if ("error" in reply) waiting?.reject(failureOf(reply.error));
     else waiting?.resolve(reply.result as never);
   }
 
@@ -156,4 +163,8 @@ class WorkerConnection implements DatabaseConnection {
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }
+}
+
+function failureOf({ message, code, reason }: SqliteFailure): Error {
+  return reason === undefined ? new SqliteError(message, code) : new AnchordError(reason, message);
 }

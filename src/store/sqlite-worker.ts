@@ -7,6 +7,7 @@ import {
   SqliteQueryCompiler,
 } from "kysely";
 import Database from "libsql";
+import type { Reason } from "../core/errors.js";
 import { appendUnits } from "./append.js";
 import type { UnitResult } from "./append.js";
 import { unpackUnits } from "./sqlite-parcel.js";
@@ -28,10 +29,18 @@ export interface SqliteResult {
   readonly lastId: number;
 }
 
+/** What a request failed with. */
+export interface SqliteFailure {
+  readonly message: string;
+  /** Of SQLite; empty where it is not SQLite's. */
+  readonly code: string;
+  /** Of an AnchordError. */
+  readonly reason: Reason | undefined;
+}
+
 /** What the worker answers. */
 export type SqliteReply = { readonly id: number } & (
-  | { readonly result: SqliteResult | UnitResult[] }
-  | { readonly error: { readonly message: string; readonly code: string } }
+  { readonly result: SqliteResult | UnitResult[] } | { readonly error: SqliteFailure }
 );
 
 /** How a worker opens its database. */
@@ -190,7 +199,7 @@ port.on("message", (message: SqliteMessage) => {
   const { id } = message;
   answer(message).then(
     (result) => port.postMessage({ id, result } satisfies SqliteReply),
-    ({ message, code = "" }: Error & { code?: string }) =>
-      port.postMessage({ id, error: { message, code } } satisfies SqliteReply),
+    ({ message, code = "", reason }: Error & { code?: string; reason?: Reason }) =>
+      port.postMessage({ id, error: { message, code, reason } } satisfies SqliteReply),
   );
 });

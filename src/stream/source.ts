@@ -5,6 +5,7 @@ import { feedBounds, feedRows } from "../store/feed.js";
 import type { FeedRow } from "../store/feed.js";
 import { recordPage } from "../store/records.js";
 import type { RecordRow } from "../store/records.js";
+import { databaseAltered } from "../core/errors.js";
 import { SharedCache } from "../core/shared-cache.js";
 
 /** Rows, and batches, that are read and kept at once. */
@@ -26,6 +27,11 @@ export class FeedSource {
   readonly #records = new SharedCache<readonly RecordRow[]>(KEPT_BYTES, bytesOf);
 
   constructor(private readonly database: Database) {}
+
+  /** Forgets what it has read: rows that cannot be told may be mended by now. */
+  forget(): void {
+    for (const cache of [this.#rows, this.#batches, this.#records]) cache.clear();
+  }
 
   /** Whether the feed has not been pruned up to a row. */
   async keeps(number: number): Promise<boolean> {
@@ -55,7 +61,7 @@ export class FeedSource {
         else this.#batches.put(String(batch.seal.number), batch);
       }
       if (found === undefined)
-        throw new Error(`the feed tells of batch ${number}, which is missing`);
+        throw databaseAltered(`the feed tells of batch ${number}, which is missing`);
       return found;
     });
   }
@@ -73,7 +79,7 @@ export class FeedSource {
     return this.#records.get(`${fromSeq}-${toSeq}`, async () => {
       const page = await recordPage(this.database, fromSeq, toSeq, PAGE_BYTES);
       if (page.length === 0)
-        throw new Error(`the feed tells of record ${fromSeq}, which is missing`);
+        throw databaseAltered(`the feed tells of record ${fromSeq}, which is missing`);
       return page;
     });
   }

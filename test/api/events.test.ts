@@ -242,6 +242,40 @@ for (const database of DATABASES) {
         expect(subject!.events.every(({ payload }) => payload.case === "record")).to.equal(true);
       });
 
+      it("names a record that was edited and cannot be read, until it is restored", async () => {
+        const { recordId } = await record(daemon, unique("edited"));
+        const { grpc } = daemon;
+        const { record: whole } = await grpc.getRecord({ recordId });
+        const filter = { subject: whole?.subject ?? "" };
+        const opened = databaseOf(daemon, settings);
+        const id = Buffer.from(recordId, "hex");
+        const edit = (entry: Uint8Array) =>
+          opened.transact((trx) =>
+            trx.updateTable("records").set({ entry }).where("id", "=", id).execute(),
+          );
+        const { receipt } = await grpc.getReceipt({ recordId });
+        await edit(Buffer.from("edited"));
+        const altered = { code: "DataLoss", reason: "ERROR_REASON_DATABASE_ALTERED" } as const;
+        for (const call of [
+          () => grpc.getRecord({ recordId }),
+          () => grpc.listRecords({ filter }),
+          () => grpc.getTrail(filter),
+          () => grpc.getReceipt({ recordId }),
+        ]) {
+          const error = await call().catch((thrown: unknown) => thrown as ConnectError);
+          expect(refusal(error as ConnectError)).to.deep.include(altered);
+          expect((error as ConnectError).message).to.include(recordId);
+        }
+        await new Subscriber(daemon.events.grpc, { filter, ...FROM_START }).endsWith(altered);
+        await edit(receipt!.entry);
+        await opened.close();
+        const mended = await new Subscriber(daemon.events.grpc, {
+          filter,
+          ...FROM_START,
+        }).started();
+        await mended.told(2);
+      });
+
       it("ends streams when the service stops, at once", async () => {
         const streams = await Promise.all(
           DOORS.map((door) => new Subscriber(clientOf(daemon, door), {}).started()),

@@ -42,6 +42,14 @@ describe("shared cache", () => {
     expect(await get("a")).to.equal("a");
   });
 
+  it("makes everything anew once it was cleared, also what was in the making", async () => {
+    const early = get("a");
+    cache.clear();
+    await early;
+    await get("a");
+    expect(made).to.deep.equal(["a", "a"]);
+  });
+
   it("keeps what came along with another, unless it is there", async () => {
     cache.put("a", "along");
     expect(await get("a")).to.equal("along");

@@ -124,6 +124,15 @@ describe("Policies of deadlines", function () {
     expect(await service.sla("complaint/6")).to.include({ cycle: 2, state: "OPEN" });
   });
 
+  it("go on at the end of the log where their cursor was edited to beyond it", async () => {
+    await service.database.transact((trx) => movePolicyCursor(trx, 1e15));
+    const length = await logLength(service.database);
+    await until("it is back", async () => (await policyCursor(service.database)) <= length);
+    await tell("complaint/8", "ASSIGNED");
+    await looked();
+    expect(await isThere("complaint/8")).to.equal(true);
+  });
+
   it("do nothing twice, where they look again", async () => {
     const changes = () =>
       service.database.read((db) =>

@@ -1,11 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { expect } from "chai";
+import { CompiledQuery } from "kysely";
 import type { Kysely } from "kysely";
 import { AnchordError } from "../../src/core/errors.js";
 import { hex, sha256, ZERO32 } from "../../src/core/bytes.js";
 import type { Purpose } from "../../src/core/operation.js";
 import type { EncodedRecord, RecordColumns } from "../../src/core/record.js";
+import { Acceptor } from "../../src/flow/accept.js";
 import type { Unit, UnitResult } from "../../src/store/append.js";
 import {
   anchorBatch,
@@ -18,6 +20,7 @@ import {
 import { adoptRecords } from "../../src/store/adopt.js";
 import { openDatabase } from "../../src/store/database.js";
 import type { Database } from "../../src/store/database.js";
+import { feedBounds } from "../../src/store/feed.js";
 import { currentLease, holdLease, releaseLease } from "../../src/store/leases.js";
 import { migrate } from "../../src/store/migrations.js";
 import {
@@ -95,6 +98,12 @@ function seqsOf(result: UnitResult | undefined): number[] {
   return result.appended.map(({ seq }) => seq);
 }
 
+const failureOf = (call: Promise<unknown>) =>
+  call.then(
+    () => undefined,
+    (error: unknown) => error as Error,
+  );
+
 for (const { flavour, target } of FLAVOURS) {
   describe(`The store, on ${flavour}`, function () {
     this.timeout(60_000);
@@ -102,6 +111,9 @@ for (const { flavour, target } of FLAVOURS) {
     const opened: Database[] = [];
     let where: Parameters<typeof openDatabase>[0];
     let database: Database;
+
+    const run = (statement: string) =>
+      database.schema.executeQuery(CompiledQuery.raw(statement, []));
 
     function open(): Database {
       const another = openDatabase(where);
@@ -218,6 +230,37 @@ for (const { flavour, target } of FLAVOURS) {
         expect(error).to.be.instanceOf(AnchordError).with.property("reason", "INTERNAL");
         expect(await logLength(database)).to.equal(1);
         expect((await database.append([unit(record())])).map(seqsOf)).to.deep.equal([[1]]);
+      });
+
+      const alterations = {
+        "the row of tail was deleted": "delete from tail",
+        "the row of tail has another id": "update tail set id = 7",
+        "tail.length is too low": "update tail set length = 1",
+        "tail.length is beyond all numbers": "update tail set length = 9223372036854775807",
+      };
+      for (const [what, edit] of Object.entries(alterations)) {
+        it(`says that the database was altered where ${what}`, async () => {
+          await database.append([unit(record(), record())]);
+          await run(edit);
+          const error = await failureOf(database.append([unit(record())]));
+          expect(error).to.include({ reason: "DATABASE_ALTERED" });
+          expect(error)
+            .to.match(/tail|always there|range/i)
+            .and.to.match(/anchord rebuild/);
+        });
+      }
+
+      it("fails alone for a request whose row names a record that is missing", async () => {
+        await database.append([unit(record({}, "r")), unit(record({}, "s"))]);
+        await run("update requests set seq = 77 where request_id = 'r'");
+        const acceptor = new Acceptor(database, () => undefined);
+        const calls = [record(), record({}, "r"), record({}, "s")].map((each) =>
+          acceptor.accept([each]),
+        );
+        const [one, bad, replay] = await Promise.allSettled(calls);
+        expect(one).to.have.nested.property("value[0].seq", 2);
+        expect(bad).to.have.nested.property("reason.reason", "DATABASE_ALTERED");
+        expect(replay).to.have.nested.property("value[0].replayed", true);
       });
 
       it("stays dense, once each and in order when several databases append at once", async () => {
@@ -618,6 +661,32 @@ for (const { flavour, target } of FLAVOURS) {
         expect(actorsOf(all)).to.deep.equal(byTime);
         const some = await database.read((db) => query(db).limit(4).execute());
         expect(actorsOf(some)).to.deep.equal(byTime.slice(0, 4));
+      });
+    });
+
+    describe("failures", () => {
+      it("of ours are told as they are", async () => {
+        const ours = new TypeError("a fault of ours");
+        expect(await failureOf(database.read(() => Promise.reject(ours)))).to.equal(ours);
+      });
+
+      it("to add up numbers that were edited, and to find a row that is always there, name the edit", async () => {
+        await run("delete from feed");
+        await database.append([unit(record(), record())]);
+        await run("update records set occur_time = 9223372036854775807");
+        const sum = () =>
+          database.read((db) =>
+            db
+              .selectFrom("records")
+              .select((eb) => eb.fn.sum("occur_time").as("sum"))
+              .execute(),
+          );
+        for (const failing of [
+          () => feedBounds(database),
+          ...(flavour === "SQLite" ? [sum] : []),
+        ]) {
+          expect(await failureOf(failing())).to.include({ reason: "DATABASE_ALTERED" });
+        }
       });
     });
 

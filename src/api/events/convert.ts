@@ -6,6 +6,7 @@ import type { EventFilter as EventFilterMessage } from "../../../gen/ts/anchord/
 import { LogProblemSchema } from "../../../gen/ts/anchord/v1/problem_pb.js";
 import { RecordState } from "../../../gen/ts/anchord/v1/record_pb.js";
 import { timeOfMs } from "../../core/calendar.js";
+import { databaseAltered, messageOf } from "../../core/errors.js";
 import type { OperationKind as OperationName } from "../../core/operation.js";
 import { Level } from "../../store/feed.js";
 import { eventKey } from "../../stream/chunk.js";
@@ -62,9 +63,16 @@ interface OperationFailureDetail {
 }
 
 function otherPayload({ kind, row }: OtherTelling): Payload {
-  if (kind === "INTEGRITY_BROKEN") {
-    return { case: "problem", value: fromJsonString(LogProblemSchema, row.detail) };
+  try {
+    return kind === "INTEGRITY_BROKEN"
+      ? { case: "problem", value: fromJsonString(LogProblemSchema, row.detail) }
+      : operationFailure(row);
+  } catch (error) {
+    throw databaseAltered(`event ${row.number}: ${messageOf(error)}`, error);
   }
+}
+
+function operationFailure(row: OtherTelling["row"]): Payload {
   const detail = JSON.parse(row.detail) as OperationFailureDetail;
   const { kind: operation = "SEAL", transactionHash, reason } = detail;
   return {

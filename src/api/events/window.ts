@@ -53,7 +53,12 @@ export class EventWindow {
   #made(at: Position, wanted: Wanted, bounds: FeedBounds) {
     const { filter, mostEvents } = wanted;
     const key = `${bounds.epoch}/${at.number}/${at.done}/${mostEvents}/${filter.id}`;
-    return this.#deliveries.get(key, () => this.#make(at, wanted, bounds));
+    return this.#deliveries.get(key, () =>
+      this.#make(at, wanted, bounds).catch((error: unknown) => {
+        this.feed.source.forget();
+        throw error;
+      }),
+    );
   }
 
   async #make(at: Position, { filter, mostEvents }: Wanted, bounds: FeedBounds) {

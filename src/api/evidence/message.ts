@@ -1,17 +1,17 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type {
   EvidenceAnchorSchema,
   EvidenceSchema,
 } from "../../../gen/ts/anchord/v1/evidence_pb.js";
-import { EntrySchema } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import type { Entry } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import { ContentState } from "../../../gen/ts/anchord/v1/record_pb.js";
 import { knownTime, timeOfMs, timeOfSeconds } from "../../core/calendar.js";
 import { hex, hex0x } from "../../core/bytes.js";
+import { databaseAltered } from "../../core/errors.js";
 import { bodyOf } from "../../core/record.js";
 import type { Body } from "../../core/record.js";
 import type { EvidenceRoom } from "../../flow/evidence.js";
+import { readEntry, storedEntry } from "../../store/entry.js";
 import type { StoredEvidence, StoredEvidenceAnchor } from "../../store/evidence.js";
 import { failureReasons } from "../../store/operations.js";
 import { entriesById } from "../../store/records.js";
@@ -72,8 +72,9 @@ function evidenceMessage(
 ): EvidenceMessage {
   const { recordId, subjectKey, digest, cid, size, group, anchor, content, checkTime } = evidence;
   const id = hex(recordId);
-  const entry = fromBinary(EntrySchema, entries.get(id) ?? missing(id));
-  const { fileName, mediaType, derivedFrom, details } = addedIn(entry, id);
+  const record = { id: recordId, entry: entries.get(id) ?? missing(id) };
+  const entry = storedEntry(record);
+  const { fileName, mediaType, derivedFrom, details } = readEntry(record, () => addedIn(entry));
   const isFailing = anchor === undefined && group !== undefined;
   return {
     id,
@@ -107,11 +108,12 @@ export function gatewayLink(gatewayUrl: string | undefined, cid: string, fileNam
   return `${gatewayUrl}/ipfs/${cid}${query}`;
 }
 
-function addedIn(entry: Entry, id: string): Extract<Body, { case: "evidenceAdded" }>["value"] {
+function addedIn(entry: Entry): Extract<Body, { case: "evidenceAdded" }>["value"] {
   const body = bodyOf(entry);
-  return body.case === "evidenceAdded" ? body.value : missing(id);
+  if (body.case !== "evidenceAdded") throw new Error("tells of no evidence");
+  return body.value;
 }
 
 function missing(id: string): never {
-  throw new Error(`record ${id} of evidence is missing from the database: restore it`);
+  throw databaseAltered(`record ${id} of evidence is missing`);
 }

@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
-import { fromBinary } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { EvidenceVerdict } from "../../../gen/ts/anchord/v1/evidence_service_pb.js";
@@ -9,7 +8,6 @@ import type {
   VerifiedAnchorSchema,
   VerifyEvidenceMetadata,
 } from "../../../gen/ts/anchord/v1/evidence_service_pb.js";
-import { EntrySchema } from "../../../gen/ts/anchord/v1/receipt_pb.js";
 import { timeOfSeconds } from "../../core/calendar.js";
 import { hex, sameBytes, unhex } from "../../core/bytes.js";
 import { invalidFields } from "../../core/errors.js";
@@ -18,6 +16,7 @@ import type { EvidenceAnchor, EvidenceRoom } from "../../flow/evidence.js";
 import { anchorCandidates } from "../../store/anchor-candidates.js";
 import type { AnchorCandidate } from "../../store/anchor-candidates.js";
 import type { Database } from "../../store/database.js";
+import { storedEntry } from "../../store/entry.js";
 import { entriesById } from "../../store/records.js";
 import { pipelined } from "../pipeline.js";
 import { keysOf } from "../subject-keys.js";
@@ -157,7 +156,8 @@ async function anchorMessages(
     const isAsked = sameBytes(subjectKey(asked), key);
     const subject = isAsked ? asked : hex(key);
     return {
-      subject: entry === undefined ? subject : fromBinary(EntrySchema, entry).subject,
+      subject:
+        entry === undefined ? subject : storedEntry({ id: unhex(evidenceId), entry }).subject,
       subjectKey: hex(key),
       evidenceId,
       anchor: {

@@ -130,6 +130,11 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     another, or have the operator add it to RECORD_TYPES.
     """
 
+    ERROR_REASON_DATABASE_ALTERED: _ErrorReason.ValueType  # 30
+    """DATA_LOSS: a row of the database cannot be read as what this service wrote: it was edited, or is
+    damaged. `anchord verify-chain` names it; restore it from a backup, or run `anchord rebuild`.
+    """
+
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The closed set of reasons. Each names the status that it comes with and what to do."""
     pass
@@ -247,6 +252,11 @@ contract's error, such as AlreadyOpen, AlreadyBreached or AlreadyMet; GetSLA say
 ERROR_REASON_RECORD_TYPE_NOT_ACCEPTED: ErrorReason.ValueType  # 29
 """INVALID_ARGUMENT: this service does not take records of this type, which metadata `type` names. Record
 another, or have the operator add it to RECORD_TYPES.
+"""
+
+ERROR_REASON_DATABASE_ALTERED: ErrorReason.ValueType  # 30
+"""DATA_LOSS: a row of the database cannot be read as what this service wrote: it was edited, or is
+damaged. `anchord verify-chain` names it; restore it from a backup, or run `anchord rebuild`.
 """
 
 global___ErrorReason = ErrorReason
