@@ -289,7 +289,7 @@ describe("Deadlines and the chain", function () {
     await service.settled();
     await chain.rpc("miner_stop");
     await pass(chain, 2 * HOUR);
-    await until("the service has sent it", () => isSent("ESCALATION"));
+    await until("the service's call waits", async () => (await pending()) === 1);
     const snapshot = await chain.rpc<string>("evm_snapshot");
     await chain.mine(1);
     await until("it is raised", () => isRaised("a"));
