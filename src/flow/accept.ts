@@ -100,8 +100,8 @@ export class Acceptor {
       for (const waiting of group) if (!open.includes(waiting)) settle(waiting, "skipped");
       this.onAccepted();
     } catch (error) {
-      if (group.length > 1 && !mayPass(error)) {
-        for (const each of group) await this.#commit([each]); // what one fails for is not the others' fault
+      if (group.length > 1 && isOnes(error)) {
+        for (const each of group) await this.#commit([each]);
         return;
       }
       for (const { line, reject } of group) {
@@ -112,10 +112,13 @@ export class Acceptor {
   }
 }
 
-/** Whether it is the database that fails, and none of what is written. */
-function mayPass(error: unknown): boolean {
+/**
+ * Whether one of a group may have failed for all, and surely nothing was written: a row that it meets was edited.
+ * After any other failure the group may be stored, and must not be written again.
+ */
+function isOnes(error: unknown): boolean {
   const { reason } = error as Partial<AnchordError>;
-  return reason === "DATABASE_UNAVAILABLE" || reason === "STORAGE_FULL";
+  return reason === "DATABASE_ALTERED" || reason === "INTERNAL";
 }
 
 function settle({ records, line, resolve, reject }: Waiting, result: UnitResult): void {
